@@ -1,0 +1,109 @@
+// Package host is where reading happens, and the only seam to a node: this machine, another network namespace of it, or a
+// recording. Everything a collector may read is declared as a [Need] first; nothing else is read, and nothing is written.
+package host
+
+import (
+	"context"
+	"strings"
+	"time"
+)
+
+// Kind is a way of reading.
+type Kind string
+
+// The kinds of needs.
+const (
+	// File is one file, by absolute path.
+	File Kind = "file"
+	// Glob is every regular file that a shell pattern matches (path.Match syntax), contents included.
+	Glob Kind = "glob"
+	// Command is a program without a shell: argv[0] is looked up in PATH and the usual sbin folders.
+	Command Kind = "command"
+	// Netlink is a dump by its name (the Dump constants). The answer is the kernel's messages, headers included, one
+	// behind the other, each padded to 4 bytes, as they came from the socket.
+	Netlink Kind = "netlink"
+	// Namespaces finds the network namespaces of processes (other than the node's own) and reads files inside each.
+	Namespaces Kind = "namespaces"
+)
+
+// The netlink dumps that a host knows, Need.Args[0] of a Netlink need.
+const (
+	DumpLinks        = "rtnl/links"     // RTM_GETLINK, with extended info
+	DumpAddresses    = "rtnl/addresses" // RTM_GETADDR
+	DumpRoutes       = "rtnl/routes"    // RTM_GETROUTE, every table and family
+	DumpRules        = "rtnl/rules"     // RTM_GETRULE
+	DumpQdiscs       = "rtnl/qdiscs"    // RTM_GETQDISC
+	DumpNFTables     = "nft/tables"     // NFT_MSG_GETTABLE, all families
+	DumpNFChains     = "nft/chains"
+	DumpNFRules      = "nft/rules"
+	DumpNFSets       = "nft/sets"
+	DumpNFElements   = "nft/elements" // every set's elements, set by set; each set's messages carry table and set name
+	DumpNFObjects    = "nft/objects"
+	DumpNFFlowtables = "nft/flowtables"
+	DumpNFGen        = "nft/gen"   // NFT_MSG_GETGEN
+	DumpNFHooks      = "nft/hooks" // NFNL_SUBSYS_HOOK, every family and hook; absent when the kernel has none
+	DumpCTStats      = "ct/stats"  // IPCTNL_MSG_CT_GET_STATS_CPU
+)
+
+// Need is one thing to read.
+type Need struct {
+	Kind Kind
+	// Args is the path, the pattern, the argument vector, the dump's name, or the files to read in each namespace.
+	Args []string
+	// Limit caps the answer in bytes; 0 takes the default of the kind (64 MiB; 1 MiB for files). A longer answer is cut
+	// there and marked Truncated.
+	Limit int64
+	// Sampled needs are read a second time when Request.Sample is set.
+	Sampled bool
+	// Only, when set, makes the need conditional: it is read only if the file Only exists and is not empty.
+	Only string
+}
+
+// Key identifies a need in a recording.
+func (n Need) Key() string { return string(n.Kind) + " " + strings.Join(n.Args, " ") }
+
+// Request is everything to read, at once.
+type Request struct {
+	Needs  []Need
+	Sample time.Duration // 0: sampled needs are read once
+}
+
+// Answer is what came of one need.
+type Answer struct {
+	Data []byte
+	// Files holds a Glob's files by path; for Namespaces see [ReadNamespaces].
+	Files map[string][]byte
+	// Absent: looked for, and not there (no such file, no such command, no such protocol, Only was empty).
+	Absent bool
+	// Err says why it could not be read, "" when it could. Exit is a command's exit status, Stderr the end of its stderr.
+	Err       string
+	Denied    bool // the cause was a missing permission
+	Exit      int
+	Stderr    string
+	Truncated bool
+	// Second is the second reading of a sampled need.
+	Second *Answer
+}
+
+// Evidence is the answers by Need.Key. Interval is the real time between the two readings of sampled needs.
+type Evidence struct {
+	Host     string // the node's own name (uname -n)
+	Taken    time.Time
+	Answers  map[string]*Answer
+	Interval time.Duration
+}
+
+// Answer returns the answer to the need; one that was never asked reads as an error, never as absent.
+func (e *Evidence) Answer(n Need) *Answer {
+	if a := e.Answers[n.Key()]; a != nil {
+		return a
+	}
+	return &Answer{Err: "not collected"}
+}
+
+// Host reads needs on one node.
+type Host interface {
+	// Fetch reads all needs. It fails as a whole only when the node itself is out of reach or ctx ends; what a single
+	// need lacks stands in its answer.
+	Fetch(ctx context.Context, req Request) (*Evidence, error)
+}
