@@ -1,0 +1,64 @@
+# Two commands are enough: "make scan" builds ctaudit and audits this node, "make test" runs every test.
+
+GO      ?= go
+BIN     := bin/ctaudit
+TOOL    := $(GO) tool -modfile=tools.mod
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+# Every feature whose absence turns a skipped test into a failed one; see internal/lab/labtest. CI sets "all".
+export CTAUDIT_REQUIRE ?=
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## build bin/ctaudit, static and stripped
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/ctaudit
+
+.PHONY: scan
+scan: build ## build, then audit this node
+	./$(BIN) scan localhost
+
+.PHONY: test
+test: test-deps build ## run every test; as root on Debian, installs what they need first
+	CTAUDIT_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 20m ./...
+
+.PHONY: test-deps
+test-deps: ## install the Debian packages that the tests use (when root)
+	@./hack/test-deps.sh
+
+.PHONY: check
+check: ## format, vet, lint, Rego tests and lint, generated files up to date
+	@test -z "$$($(TOOL) gofumpt -l cmd fleet internal policies 2>/dev/null)" || { $(TOOL) gofumpt -d cmd fleet internal policies; echo "hint: make fmt"; exit 1; }
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	$(GO) test -count=1 ./internal/policy ./policies
+	$(GO) mod verify >/dev/null
+	$(GO) mod tidy -diff
+	@./hack/generated.sh
+
+.PHONY: fmt
+fmt: ## format Go and Rego
+	$(TOOL) gofumpt -w cmd fleet internal policies
+	$(GO) test -count=1 ./internal/policy -run TestFormat -update
+
+.PHONY: generate
+generate: ## write the generated files anew
+	$(GO) generate ./...
+
+.PHONY: bench
+bench: build ## Go benchmarks, then whole-process runs (docs/performance.md keeps the figures)
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+	CTAUDIT_BIN=$(CURDIR)/$(BIN) ./hack/bench.sh
+
+FUZZTIME ?= 60s
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME
+	@GO='$(GO)' FUZZTIME=$(FUZZTIME) ./hack/fuzz.sh
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin dist

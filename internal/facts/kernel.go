@@ -1,0 +1,85 @@
+package facts
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ctaudit/ctaudit/internal/snapshot"
+)
+
+func kernelFacts(doc *snapshot.Document) Kernel {
+	k := Kernel{Release: fact(doc.Kernel.Release), Vendor: doc.Kernel.Vendor, UptimeSeconds: fact(doc.Kernel.UptimeSeconds)}
+	k.Fix, k.FixWhy = kernelFix(doc)
+	k.ConntrackAtBoot, k.ConntrackAtBootFile = conntrackAtBoot(doc)
+	return k
+}
+
+// kernelFix says how much of the bug this kernel has mended, from its version. Linux 6.1 ignores old segments, delayed ACKs
+// and small overshoots instead of calling them INVALID (commits d9a6f0d0df18, 6e250dcbff1d, 09a59001b0d6); no kernel does
+// so for the rest. Enterprise lines carry backports, so their version decides nothing.
+func kernelFix(doc *snapshot.Document) (fix, why string) {
+	release, ok := doc.Kernel.Release.Get()
+	if !ok {
+		return "unknown", "the kernel release could not be read"
+	}
+	r, err := snapshot.ParseRelease(release)
+	switch {
+	case err != nil:
+		return "unknown", "the kernel release is not understood"
+	case r.Major > 6 || r.Major == 6 && r.Minor >= 1:
+		return "partial", "since 6.1 conntrack ignores stale ACKs, old segments and small overshoots; segments far over the window and ACKs of unseen data still are INVALID"
+	case slices.Contains([]string{"el8", "el9", "el10", "sle"}, doc.Kernel.Vendor):
+		return "unknown", doc.Kernel.Vendor + " kernels carry backports: the version does not say which"
+	}
+	return "none", "before 6.1 a stale ACK, an old segment or one over the window is INVALID"
+}
+
+// conntrackAtBoot says whether the conntrack sysctls exist when systemd-sysctl runs.
+func conntrackAtBoot(doc *snapshot.Document) (how, file string) {
+	const module = "nf_conntrack"
+	if cfg, ok := doc.Kernel.Config.Get(); ok && cfg["CONFIG_NF_CONNTRACK"] == "y" {
+		return "builtin", ""
+	}
+	if b, ok := doc.Kernel.Builtin.Get(); ok && slices.Contains(b, module) {
+		return "builtin", ""
+	}
+	loads, ok := doc.Sysctl.ModulesLoad.Get()
+	for _, l := range loads {
+		if strings.ReplaceAll(l.Module, "-", "_") == module {
+			return "modules-load", l.File
+		}
+	}
+	modules, listed := doc.Kernel.Modules.Get()
+	if (ok || doc.Sysctl.ModulesLoad.IsAbsent()) && listed && slices.Contains(modules, module) {
+		return "late", ""
+	}
+	if cfg, known := doc.Kernel.Config.Get(); ok && known && cfg["CONFIG_NF_CONNTRACK"] == "m" {
+		return "late", ""
+	}
+	return "unknown", ""
+}
+
+func containerFacts(doc *snapshot.Document) []Container {
+	out := []Container{}
+	for _, ns := range doc.Topology.Namespaces.Or(nil) {
+		v, ok := ns.Sysctl[keyLiberal]
+		if !ok {
+			v = snapshot.Unreadable[string]("not collected", "")
+		}
+		out = append(out, Container{Name: containerName(ns), Liberal: intFact(keyLiberal, v), Connected: len(ns.Links) > 0})
+	}
+	return out
+}
+
+func containerName(ns snapshot.Namespace) string {
+	switch {
+	case ns.Container != "" && ns.Runtime != "":
+		return ns.Runtime + " " + ns.Container
+	case ns.Container != "":
+		return "container " + ns.Container
+	case len(ns.PIDs) > 0:
+		return "pid " + strconv.Itoa(ns.PIDs[0]) + " (" + ns.Command + ")"
+	}
+	return "namespace " + ns.Command
+}

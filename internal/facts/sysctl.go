@@ -1,0 +1,92 @@
+package facts
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/ctaudit/ctaudit/internal/netfilter"
+	"github.com/ctaudit/ctaudit/internal/snapshot"
+)
+
+const keyLiberal = "net.netfilter.nf_conntrack_tcp_be_liberal"
+
+// deadPrefix begins the names that 4.9 removed (commit adf0516845bc): no kernel since then has any of them.
+const deadPrefix = "net.ipv4.netfilter.ip_conntrack_"
+
+var forwardingKeys = map[netfilter.Family]string{
+	netfilter.IP:  "net.ipv4.ip_forward",
+	netfilter.IP6: "net.ipv6.conf.all.forwarding",
+}
+
+func sysctlFacts(doc *snapshot.Document) map[string]Fact[string] {
+	out := make(map[string]Fact[string], len(doc.Sysctl.Live))
+	for key, v := range doc.Sysctl.Live {
+		if perInterface(key) {
+			continue
+		}
+		out[key] = fact(v)
+	}
+	return out
+}
+
+// perInterface keeps the facts small: a node with a thousand veths has thousands of these, and no policy reads them.
+func perInterface(key string) bool {
+	rest, ok := strings.CutPrefix(key, "net.ipv4.conf.")
+	if !ok {
+		rest, ok = strings.CutPrefix(key, "net.ipv6.conf.")
+	}
+	return ok && !strings.HasPrefix(rest, "all.") && !strings.HasPrefix(rest, "default.")
+}
+
+func live(doc *snapshot.Document, key string) snapshot.Value[string] {
+	if v, ok := doc.Sysctl.Live[key]; ok {
+		return v
+	}
+	return snapshot.Unreadable[string](key+" was not collected", "collect again with this version of ctaudit")
+}
+
+func intSysctl(doc *snapshot.Document, key string) Fact[int] { return intFact(key, live(doc, key)) }
+
+func intFact(key string, v snapshot.Value[string]) Fact[int] {
+	s, ok := v.Get()
+	if !ok {
+		f := fact(v)
+		return Fact[int]{Known: f.Known, Absent: f.Absent, Why: f.Why, Hint: f.Hint}
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(s))
+	if err != nil {
+		return unknown[int](fmt.Sprintf("%s holds %q, which is not a number", key, s), "")
+	}
+	return known(n)
+}
+
+func forwardingFacts(doc *snapshot.Document) map[netfilter.Family]Fact[bool] {
+	out := map[netfilter.Family]Fact[bool]{}
+	for _, fam := range families {
+		n := intSysctl(doc, forwardingKeys[fam])
+		out[fam] = Fact[bool]{Known: n.Known, Absent: n.Absent, Value: n.Value != 0, Why: n.Why, Hint: n.Hint}
+	}
+	return out
+}
+
+func persistedFacts(doc *snapshot.Document) Persisted {
+	p := Persisted{Effective: map[string]Assignment{}, All: []Assignment{}}
+	list, ok := doc.Sysctl.Persisted.Get()
+	if !ok && !doc.Sysctl.Persisted.IsAbsent() {
+		p.Why, p.Hint = doc.Sysctl.Persisted.Why()
+		return p
+	}
+	p.Known = true
+	for _, a := range list {
+		as := Assignment{
+			Key: a.Key, Value: a.Value, File: a.File, Line: a.Line, Ignore: a.Ignore,
+			Dead: strings.HasPrefix(a.Key, deadPrefix),
+		}
+		p.All = append(p.All, as)
+		if !a.Overridden {
+			p.Effective[a.Key] = as
+		}
+	}
+	return p
+}
