@@ -1,9 +1,11 @@
 package snapshot
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
+	"reflect"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Value is something read from a node: known, absent (looked for, and not there) or unreadable (with why). The zero Value
@@ -60,7 +62,8 @@ func (v Value[T]) Why() (why, hint string) {
 	return v.why, v.hint
 }
 
-type valueJSON[T any] struct {
+// valueForm is Value's JSON: exactly one of Value, Absent and Unreadable. Hint goes with Unreadable only.
+type valueForm[T any] struct {
 	Value      *T     `json:"value,omitempty"`
 	Absent     bool   `json:"absent,omitempty"`
 	Unreadable string `json:"unreadable,omitempty"`
@@ -68,37 +71,58 @@ type valueJSON[T any] struct {
 }
 
 // MarshalJSON writes {"value": x}, {"absent": true} or {"unreadable": "why", "hint": "..."}.
-func (v Value[T]) MarshalJSON() ([]byte, error) {
+func (v Value[T]) MarshalJSON() ([]byte, error) { return json.Marshal(v, codecOptions()) }
+
+// MarshalJSONTo is MarshalJSON for an encoder.
+func (v Value[T]) MarshalJSONTo(enc *jsontext.Encoder) error {
 	switch v.state {
 	case known:
-		return json.Marshal(valueJSON[T]{Value: &v.v})
+		return encodeKnown(enc, &v.v)
 	case absent:
-		return []byte(`{"absent":true}`), nil
+		return json.MarshalEncode(enc, valueForm[T]{Absent: true})
 	}
 	why, hint := v.Why()
-	return json.Marshal(valueJSON[T]{Unreadable: why, Hint: hint})
+	if why == "" {
+		why = "unknown reason"
+	}
+	return json.MarshalEncode(enc, valueForm[T]{Unreadable: why, Hint: hint})
+}
+
+// encodeKnown writes the key always: an empty list that was read is not the same as a list that was not.
+func encodeKnown(enc *jsontext.Encoder, v any) error {
+	if err := enc.WriteToken(jsontext.BeginObject); err != nil {
+		return err
+	}
+	if err := enc.WriteToken(jsontext.String("value")); err != nil {
+		return err
+	}
+	if err := json.MarshalEncode(enc, v); err != nil {
+		return err
+	}
+	return enc.WriteToken(jsontext.EndObject)
 }
 
 // UnmarshalJSON reads exactly one of the three forms and refuses anything else.
-func (v *Value[T]) UnmarshalJSON(b []byte) error {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	var j valueJSON[T]
-	if err := dec.Decode(&j); err != nil {
+func (v *Value[T]) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, v, codecOptions()) }
+
+// UnmarshalJSONFrom is UnmarshalJSON for a decoder.
+func (v *Value[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	var j valueForm[T]
+	if err := json.UnmarshalDecode(dec, &j); err != nil {
 		return err
 	}
-	forms := 0
-	if j.Value != nil {
-		*v, forms = Known(*j.Value), forms+1
-	}
-	if j.Absent {
-		*v, forms = Absent[T](), forms+1
-	}
-	if j.Unreadable != "" {
-		*v, forms = Unreadable[T](j.Unreadable, j.Hint), forms+1
-	}
-	if forms != 1 {
+	switch {
+	case j.Value != nil && !j.Absent && j.Unreadable == "" && j.Hint == "":
+		*v = Known(*j.Value)
+	case j.Value == nil && j.Absent && j.Unreadable == "" && j.Hint == "":
+		*v = Absent[T]()
+	case j.Value == nil && !j.Absent && j.Unreadable != "":
+		*v = Unreadable[T](j.Unreadable, j.Hint)
+	default:
 		return errors.New("a value needs exactly one of value, absent, unreadable")
 	}
 	return nil
 }
+
+// jsonForm is for the shape check: what a Value's object may hold.
+func (Value[T]) jsonForm() reflect.Type { return reflect.TypeFor[valueForm[T]]() }
