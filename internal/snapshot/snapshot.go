@@ -56,7 +56,7 @@ type Missing struct {
 type Kernel struct {
 	Release       Value[string]            `json:"release"` // uname -r
 	Version       Value[string]            `json:"version"` // uname -v
-	Vendor        string                   `json:"vendor"`  // mainline, debian, ubuntu, el8, el9, sle, amzn, alpine, other: from release and os-release
+	Vendor        string                   `json:"vendor"`  // mainline, debian, ubuntu, el8, el9, el10, sle, amzn, alpine, openwrt, other: from release and os-release
 	OSRelease     map[string]string        `json:"osRelease,omitempty"`
 	Modules       Value[[]string]          `json:"modules"` // loaded, sorted
 	Builtin       Value[[]string]          `json:"builtin"` // netfilter modules built in, from modules.builtin or the kernel configuration
@@ -64,6 +64,9 @@ type Kernel struct {
 	CPUs          Value[int]               `json:"cpus"`
 	MemoryKiB     Value[uint64]            `json:"memoryKiB"`
 	UptimeSeconds Value[float64]           `json:"uptimeSeconds"`
+	// Upstream is the upstream release that the kernel is made from, "5.15.131", where that can be told: from Debian's version
+	// text, Ubuntu's version_signature, or a release that is upstream's own. Absent where the vendor does not say.
+	Upstream Value[string] `json:"upstream"`
 }
 
 // Sysctl is what the kernel says and what files would make it say at the next boot.
@@ -75,6 +78,13 @@ type Sysctl struct {
 	Persisted Value[[]Assignment] `json:"persisted"`
 	// ModulesLoad are the modules named in modules-load.d and /etc/modules, with the file.
 	ModulesLoad Value[[]ModuleLoad] `json:"modulesLoad"`
+	// BootReader says who applies the files at boot: "systemd" (systemd-sysctl: sysctl.d only) or "procps" (sysctl --system and
+	// the init scripts like it: sysctl.d, then /etc/sysctl.conf). Known from the name of process 1.
+	BootReader Value[string] `json:"bootReader"`
+	// ModuleOptions are the options set for nf_conntrack in modprobe.d and on the kernel command line.
+	ModuleOptions Value[[]ModuleOption] `json:"moduleOptions"`
+	// Mentions are lines in boot scripts and unit files that name be_liberal; nobody says that they are ever run.
+	Mentions Value[[]Mention] `json:"mentions"`
 }
 
 // Assignment is one line of a sysctl.d file.
@@ -84,8 +94,28 @@ type Assignment struct {
 	File   string `json:"file"`
 	Line   int    `json:"line"`
 	Ignore bool   `json:"ignore,omitempty"` // written with "-" in front: failure is ignored
-	// Overridden: a file of the same name in a stronger directory masks this file, or a later line sets the key.
+	// Overridden: a file of the same name in a stronger directory masks this file, or a later line sets the key, or nothing
+	// that runs at boot reads the file (Unread).
 	Overridden bool `json:"overridden,omitempty"`
+	// Exclude: the line is "-key" without a value: it takes the key out of the reach of patterns, and sets nothing.
+	Exclude bool `json:"exclude,omitempty"`
+	// Unread: nothing that runs at boot on this node reads the file (/etc/sysctl.conf under systemd, without a link to it).
+	Unread bool `json:"unread,omitempty"`
+}
+
+// Mention is a line of a script or a unit that names something we look for; Text is at most 200 bytes of it.
+type Mention struct {
+	File string `json:"file"`
+	Line int    `json:"line"`
+	Text string `json:"text"`
+}
+
+// ModuleOption is one option of a module, as modprobe.d or the kernel command line sets it.
+type ModuleOption struct {
+	Module string `json:"module"`
+	Option string `json:"option"` // "hashsize=131072"
+	File   string `json:"file"`
+	Line   int    `json:"line"`
 }
 
 // ModuleLoad is one module named for loading at boot.
