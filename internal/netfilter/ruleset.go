@@ -153,12 +153,13 @@ type Rule struct {
 
 // Set is a set, map or verdict map. Elements of a concatenation have one interval for each of Fields.
 type Set struct {
-	Name     string    `json:"name"`
-	Types    []string  `json:"types,omitempty"` // nft's names of the key's types: ipv4_addr, inet_service ...
-	Map      bool      `json:"map,omitempty"`   // elements carry Data
-	Verdicts bool      `json:"verdicts,omitempty"`
-	Dynamic  bool      `json:"dynamic,omitempty"` // the packet path adds elements: content varies from packet to packet
-	Elements []Element `json:"elements,omitempty"`
+	Name      string    `json:"name"`
+	Types     []string  `json:"types,omitempty"`     // nft's names of the key's types: ipv4_addr, inet_service ...
+	DataTypes []string  `json:"dataTypes,omitempty"` // and of a map's data
+	Map       bool      `json:"map,omitempty"`       // elements carry Data
+	Verdicts  bool      `json:"verdicts,omitempty"`
+	Dynamic   bool      `json:"dynamic,omitempty"` // the packet path adds elements: content varies from packet to packet
+	Elements  []Element `json:"elements,omitempty"`
 	// CatchAll is the "*" element of a map or set, if there is one.
 	CatchAll *Element `json:"catchAll,omitempty"`
 	// Incomplete says why the content is not known (empty: it is). Membership in an incomplete set is undecided.
