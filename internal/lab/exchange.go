@@ -1,0 +1,218 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"time"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"golang.org/x/sys/unix"
+)
+
+// Fate is what the peer saw of a probe.
+type Fate uint8
+
+// The fates. Silence: nothing came back. Reset: a RST for the probe's tuple. Unreachable: an ICMP error that quotes it.
+const (
+	Silence Fate = iota
+	Reset
+	Unreachable
+)
+
+func (f Fate) String() string { return [...]string{"silence", "reset", "unreachable"}[f] }
+
+// Probe is one segment and the port that it enters by.
+type Probe struct {
+	Port int // index into Range.Ports
+	Segment
+}
+
+// Port is one way into the node under test: our end of the wire, and the node's interface at the other.
+type Port struct {
+	Wire     *Wire
+	Hardware net.HardwareAddr // of the node's interface
+	Address  netip.Addr       // an IPv4 address of the node that it answers ARP for on this port
+	Self     netip.Addr       // an IPv4 address on our side, the ARP question's sender
+}
+
+// Range is a node under test with its ports.
+type Range struct {
+	Ports []Port
+	// CPU is where frames are sent from, counted among the CPUs that the process may use; it wraps.
+	CPU int
+}
+
+// Exchange sends the probes and says what came of each. Tuples must be distinct: answers are told apart by them.
+//
+// A fence ends the exchange without waiting: an ARP question behind the last probe on each port. All frames are sent from
+// one CPU, so they pass the kernel's per-CPU backlog in order, and when the ARP answers are back every probe has had its
+// own. The timeout is for a node that lost a fence; the exchange then fails.
+func (r *Range) Exchange(probes []Probe, timeout time.Duration) ([]Fate, error) {
+	var fates []Fate
+	err := onThread(func() (err error) {
+		release, err := pin(r.CPU)
+		if err != nil {
+			return err
+		}
+		defer release()
+		fates, err = r.exchange(probes, timeout)
+		return err
+	})
+	return fates, err
+}
+
+// tuple is a probe's identity in an answer.
+type tuple struct{ src, dst netip.AddrPort }
+
+func (r *Range) exchange(probes []Probe, timeout time.Duration) ([]Fate, error) {
+	index := make(map[tuple]int, len(probes))
+	for i, p := range probes {
+		key := tuple{p.Src, p.Dst}
+		if _, twice := index[key]; twice {
+			return nil, fmt.Errorf("probe %s: tuple used twice", p.Segment)
+		}
+		index[key] = i
+		if err := r.send(p); err != nil {
+			return nil, err
+		}
+	}
+	fates := make([]Fate, len(probes))
+	deadline := time.Now().Add(timeout)
+	for i := range r.Ports {
+		if err := r.Ports[i].sendFence(); err != nil {
+			return nil, err
+		}
+	}
+	for i := range r.Ports {
+		if err := r.Ports[i].collect(index, fates, deadline); err != nil {
+			return nil, fmt.Errorf("port %d: %w", i, err)
+		}
+	}
+	// A reset may leave by another port than the one its probe came by; that port's queue was read to its own fence.
+	for i := range r.Ports {
+		if err := r.Ports[i].drain(index, fates); err != nil {
+			return nil, err
+		}
+	}
+	return fates, nil
+}
+
+func (r *Range) send(p Probe) error {
+	port := r.Ports[p.Port]
+	frame, err := p.Frame(port.Wire.Hardware, port.Hardware)
+	if err != nil {
+		return err
+	}
+	return port.Wire.Send(frame)
+}
+
+func (p *Port) sendFence() error {
+	ethernet := &layers.Ethernet{SrcMAC: p.Wire.Hardware, DstMAC: p.Hardware, EthernetType: layers.EthernetTypeARP}
+	arp := &layers.ARP{
+		AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4,
+		Operation: layers.ARPRequest, SourceHwAddress: p.Wire.Hardware, SourceProtAddress: p.Self.AsSlice(),
+		DstHwAddress: make([]byte, 6), DstProtAddress: p.Address.AsSlice(),
+	}
+	buf := gopacket.NewSerializeBuffer()
+	if err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{}, ethernet, arp); err != nil {
+		return fmt.Errorf("fence: %w", err)
+	}
+	return p.Wire.Send(buf.Bytes())
+}
+
+// collect reads a port until its fence comes back.
+func (p *Port) collect(index map[tuple]int, fates []Fate, deadline time.Time) error {
+	for {
+		frame, err := p.Wire.Receive(time.Until(deadline))
+		if err != nil {
+			return err
+		}
+		if frame == nil {
+			return errors.New("no answer to the ARP fence in time")
+		}
+		packet := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.NoCopy)
+		if arp, ok := packet.Layer(layers.LayerTypeARP).(*layers.ARP); ok && arp.Operation == layers.ARPReply {
+			return nil
+		}
+		note(packet, index, fates)
+	}
+}
+
+func (p *Port) drain(index map[tuple]int, fates []Fate) error {
+	for {
+		frame, err := p.Wire.Receive(0)
+		if err != nil || frame == nil {
+			return err
+		}
+		note(gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.NoCopy), index, fates)
+	}
+}
+
+// note finds the probe that a frame answers. A reset outweighs an ICMP error.
+func note(packet gopacket.Packet, index map[tuple]int, fates []Fate) {
+	if s, ok := parseSegment(packet); ok && s.Flags&RST != 0 {
+		if i, ours := index[tuple{s.Dst, s.Src}]; ours {
+			fates[i] = Reset
+		}
+		return
+	}
+	if key, ok := quoted(packet); ok {
+		if i, ours := index[key]; ours && fates[i] == Silence {
+			fates[i] = Unreachable
+		}
+	}
+}
+
+// quoted is the tuple of the segment that an ICMP or ICMPv6 destination-unreachable message quotes.
+func quoted(packet gopacket.Packet) (tuple, bool) {
+	if icmp, ok := packet.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4); ok {
+		if icmp.TypeCode.Type() != layers.ICMPv4TypeDestinationUnreachable || len(icmp.Payload) < 24 {
+			return tuple{}, false
+		}
+		return quotedTuple(icmp.Payload[12:16], icmp.Payload[16:20], icmp.Payload[20:24])
+	}
+	icmp, ok := packet.Layer(layers.LayerTypeICMPv6).(*layers.ICMPv6)
+	if !ok || icmp.TypeCode.Type() != layers.ICMPv6TypeDestinationUnreachable || len(icmp.Payload) < 48 {
+		return tuple{}, false
+	}
+	quote := icmp.Payload[4:] // 4 unused bytes stand before the quoted packet
+	return quotedTuple(quote[8:24], quote[24:40], quote[40:44])
+}
+
+func quotedTuple(src, dst, ports []byte) (tuple, bool) {
+	a, ok1 := netip.AddrFromSlice(src)
+	b, ok2 := netip.AddrFromSlice(dst)
+	sport, dport := uint16(ports[0])<<8|uint16(ports[1]), uint16(ports[2])<<8|uint16(ports[3])
+	return tuple{netip.AddrPortFrom(a, sport), netip.AddrPortFrom(b, dport)}, ok1 && ok2
+}
+
+// pin keeps the thread on the nth of its CPUs until release is called.
+func pin(nth int) (release func(), err error) {
+	runtime.LockOSThread()
+	var before, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		return nil, fmt.Errorf("sched_getaffinity: %w", err)
+	}
+	if before.Count() == 0 {
+		return nil, errors.New("sched_getaffinity: no CPU")
+	}
+	cpu := 0
+	for skip := nth % before.Count(); skip > 0 || !before.IsSet(cpu); cpu++ {
+		if before.IsSet(cpu) {
+			skip--
+		}
+	}
+	one.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		return nil, fmt.Errorf("sched_setaffinity: %w", err)
+	}
+	return func() {
+		if unix.SchedSetaffinity(0, &before) == nil {
+			runtime.UnlockOSThread()
+		}
+	}, nil
+}

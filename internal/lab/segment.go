@@ -1,0 +1,84 @@
+package lab
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+)
+
+// The TCP flags, as the wire has them.
+const (
+	FIN = 1 << iota
+	SYN
+	RST
+	PSH
+	ACK
+	URG
+	ECE
+	CWR
+)
+
+// Segment is a TCP segment without payload.
+type Segment struct {
+	Src, Dst netip.AddrPort
+	Flags    uint8
+	Seq, Ack uint32
+}
+
+// Frame is the segment as an Ethernet frame with correct checksums, hop limit 64 and a window of 1024.
+func (s Segment) Frame(src, dst net.HardwareAddr) ([]byte, error) {
+	tcp := &layers.TCP{
+		SrcPort: layers.TCPPort(s.Src.Port()), DstPort: layers.TCPPort(s.Dst.Port()), Seq: s.Seq, Ack: s.Ack, Window: 1024,
+		FIN: s.Flags&FIN != 0, SYN: s.Flags&SYN != 0, RST: s.Flags&RST != 0, PSH: s.Flags&PSH != 0,
+		ACK: s.Flags&ACK != 0, URG: s.Flags&URG != 0, ECE: s.Flags&ECE != 0, CWR: s.Flags&CWR != 0,
+	}
+	ethernet := &layers.Ethernet{SrcMAC: src, DstMAC: dst, EthernetType: layers.EthernetTypeIPv4}
+	var ip gopacket.SerializableLayer
+	if s.Src.Addr().Is4() {
+		v4 := &layers.IPv4{
+			Version: 4, TTL: 64, Protocol: layers.IPProtocolTCP, SrcIP: s.Src.Addr().AsSlice(), DstIP: s.Dst.Addr().AsSlice(),
+		}
+		ip = v4
+		if err := tcp.SetNetworkLayerForChecksum(v4); err != nil {
+			return nil, fmt.Errorf("segment %s: %w", s, err)
+		}
+	} else {
+		ethernet.EthernetType = layers.EthernetTypeIPv6
+		v6 := &layers.IPv6{
+			Version: 6, HopLimit: 64, NextHeader: layers.IPProtocolTCP, SrcIP: s.Src.Addr().AsSlice(), DstIP: s.Dst.Addr().AsSlice(),
+		}
+		ip = v6
+		if err := tcp.SetNetworkLayerForChecksum(v6); err != nil {
+			return nil, fmt.Errorf("segment %s: %w", s, err)
+		}
+	}
+	buf := gopacket.NewSerializeBuffer()
+	options := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
+	if err := gopacket.SerializeLayers(buf, options, ethernet, ip, tcp); err != nil {
+		return nil, fmt.Errorf("segment %s: %w", s, err)
+	}
+	return buf.Bytes(), nil
+}
+
+func (s Segment) String() string {
+	return fmt.Sprintf("%s > %s flags %#02x", s.Src, s.Dst, s.Flags)
+}
+
+// parseSegment reads a frame that carries a TCP segment; ok is false for everything else.
+func parseSegment(packet gopacket.Packet) (s Segment, ok bool) {
+	tcp, ok := packet.Layer(layers.LayerTypeTCP).(*layers.TCP)
+	if !ok || packet.NetworkLayer() == nil {
+		return s, false
+	}
+	flow := packet.NetworkLayer().NetworkFlow()
+	src, ok1 := netip.AddrFromSlice(flow.Src().Raw())
+	dst, ok2 := netip.AddrFromSlice(flow.Dst().Raw())
+	s = Segment{
+		Src: netip.AddrPortFrom(src, uint16(tcp.SrcPort)), Dst: netip.AddrPortFrom(dst, uint16(tcp.DstPort)),
+		Flags: tcp.Contents[13], Seq: tcp.Seq, Ack: tcp.Ack,
+	}
+	return s, ok1 && ok2
+}
