@@ -1,6 +1,8 @@
 package facts
 
 import (
+	"fmt"
+
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 	"github.com/ctaudit/ctaudit/internal/packetpath"
 	"github.com/ctaudit/ctaudit/internal/snapshot"
@@ -9,15 +11,45 @@ import (
 // families are the packet families that questions are asked for, in report order.
 var families = [...]netfilter.Family{netfilter.IP, netfilter.IP6}
 
-// Result is the facts, and the full answers that Facts.Exposure sums up: one for each entry, in the same order.
-type Result struct {
-	Facts   *Facts
-	Answers []packetpath.Answer
+// Of works out what questions about the snapshot need in common.
+func Of(doc *snapshot.Document) *Node {
+	n := newNode(doc)
+	n.path = packetpath.Compile(n.packetNode())
+	n.proxy = n.serviceProxy()
+	n.answers = n.standardAnswers()
+	return n
 }
 
-// From answers every question about the snapshot.
-func From(doc *snapshot.Document) Result {
-	n := newNode(doc)
+// Answers are question A for every uplink, then question B for every link to containers where Services are translated;
+// IPv4 before IPv6.
+func (n *Node) Answers() []packetpath.Answer { return n.answers }
+
+// Packet follows one packet that a user describes. The interface must be one of the node's.
+func (n *Node) Packet(q packetpath.Query) (packetpath.Answer, error) {
+	for _, name := range []string{q.In, q.Out} {
+		if name != "" && n.linkNamed(name) == nil {
+			return packetpath.Answer{}, fmt.Errorf("this node has no interface %q", name)
+		}
+	}
+	return n.doubt(n.path.Evaluate(q)), nil
+}
+
+// Interfaces are the names that the standard questions are asked for.
+func (n *Node) Interfaces() []string {
+	out := []string{}
+	seen := map[string]bool{}
+	for _, a := range n.answers {
+		if !seen[a.Interface] {
+			seen[a.Interface] = true
+			out = append(out, a.Interface)
+		}
+	}
+	return out
+}
+
+// Facts answers every question about the snapshot.
+func (n *Node) Facts() *Facts {
+	doc := n.doc
 	f := &Facts{
 		Host:          doc.Host,
 		Kernel:        kernelFacts(doc),
@@ -28,7 +60,8 @@ func From(doc *snapshot.Document) Result {
 		SNAT:          map[netfilter.Family]Fact[[]NAT]{},
 		DNAT:          map[netfilter.Family]Fact[[]NAT]{},
 		DNATCount:     map[netfilter.Family]int{},
-		ServiceProxy:  n.serviceProxy(),
+		ServiceProxy:  n.proxy,
+		Exposure:      make([]Exposure, 0, len(n.answers)),
 		Drops:         n.drops(),
 		Containers:    containerFacts(doc),
 		Uplinks:       n.uplinkFacts(),
@@ -40,12 +73,10 @@ func From(doc *snapshot.Document) Result {
 		f.SNAT[fam] = n.snat(fam)
 		f.DNAT[fam], f.DNATCount[fam] = n.dnat(fam)
 	}
-	answers := n.answers(f)
-	f.Exposure = make([]Exposure, 0, len(answers))
-	for _, a := range answers {
+	for _, a := range n.answers {
 		f.Exposure = append(f.Exposure, exposure(a))
 	}
-	return Result{Facts: f, Answers: answers}
+	return f
 }
 
 // fact turns a snapshot value into a fact.

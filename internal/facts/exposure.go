@@ -14,34 +14,34 @@ import (
 // questionB bounds how many interfaces question B is asked for: a node has a few bridges, or a veth a pod.
 const questionB = 256
 
-// answers asks question A for every uplink and question B, where Services are translated, for every link to containers.
-func (n *node) answers(f *Facts) []packetpath.Answer {
-	ev := packetpath.Compile(n.packetNode())
+// standardAnswers asks question A for every uplink and question B, where Services are translated, for every link to
+// containers.
+func (n *Node) standardAnswers() []packetpath.Answer {
 	out := []packetpath.Answer{}
 	for _, fam := range families {
 		for _, l := range n.uplinks(fam) {
-			out = append(out, n.doubt(ev.Evaluate(packetpath.Query{
+			out = append(out, n.doubt(n.path.Evaluate(packetpath.Query{
 				Question: packetpath.A, Family: fam, In: l.Name, Dst: hosts(l.global(fam)),
 			})))
 		}
 	}
-	if p := f.ServiceProxy; p.Known && p.Value == "none" {
+	if n.proxy.Known && n.proxy.Value == "none" {
 		return out
 	}
 	for _, fam := range families {
 		links := n.containerLinks(fam)
 		for _, l := range links[:min(len(links), questionB)] {
-			out = append(out, n.doubt(n.worstReply(ev, fam, l)))
+			out = append(out, n.doubt(n.worstReply(fam, l)))
 		}
 	}
 	return out
 }
 
 // worstReply asks question B for every side that a backend's reply can come from, and returns the least protected.
-func (n *node) worstReply(ev *packetpath.Evaluator, fam netfilter.Family, out *link) packetpath.Answer {
+func (n *Node) worstReply(fam netfilter.Family, out *link) packetpath.Answer {
 	var worst *packetpath.Answer
 	for _, in := range n.backendLinks(fam, out) {
-		a := ev.Evaluate(packetpath.Query{
+		a := n.path.Evaluate(packetpath.Query{
 			Question: packetpath.B, Family: fam, In: in.Name, Out: out.Name, Dst: out.networks(fam),
 		})
 		if worst == nil || rank(a) > rank(*worst) {
@@ -53,7 +53,7 @@ func (n *node) worstReply(ev *packetpath.Evaluator, fam netfilter.Family, out *l
 
 // backendLinks are where backends' replies come in: the uplinks, overlays to other nodes, and one link to containers of
 // this node (the same bridge, or another veth).
-func (n *node) backendLinks(fam netfilter.Family, out *link) []*link {
+func (n *Node) backendLinks(fam netfilter.Family, out *link) []*link {
 	var in []*link
 	in = append(in, n.uplinks(fam)...)
 	for i := range n.links {
@@ -88,7 +88,7 @@ func rank(a packetpath.Answer) int {
 
 // doubt takes back every answer when a whole reader saw nothing: the rules that it would have shown may reset, accept or
 // untrack the packet anywhere. A table that was read in part is the evaluator's business.
-func (n *node) doubt(a packetpath.Answer) packetpath.Answer {
+func (n *Node) doubt(a packetpath.Answer) packetpath.Answer {
 	why, _ := rulesUnread(n.doc)
 	if why == "" {
 		return a
@@ -99,7 +99,7 @@ func (n *node) doubt(a packetpath.Answer) packetpath.Answer {
 }
 
 // unreadFor says which rules of the family were not read and why; empty when all were.
-func (n *node) unreadFor(fam netfilter.Family) (why, hint string) {
+func (n *Node) unreadFor(fam netfilter.Family) (why, hint string) {
 	if why, hint = rulesUnread(n.doc); why != "" {
 		return why, hint
 	}
@@ -175,9 +175,9 @@ func witness(p packetpath.Packet) string {
 		netip.AddrPortFrom(p.Src, p.Sport), netip.AddrPortFrom(p.Dst, p.Dport), p.Flags)
 }
 
-func (n *node) drops() []Drop {
+func (n *Node) drops() []Drop {
 	out := []Drop{}
-	for _, d := range packetpath.Drops(n.packetNode()) {
+	for _, d := range n.path.Drops() {
 		fd := Drop{
 			Rule: d.Rule, Hooks: []string{}, Priority: int(d.Priority), Action: string(d.Action), With: d.With,
 			Limited: d.Limited, InInterfaces: append([]string{}, d.InInterfaces...), Catastrophic: d.Catastrophic,
@@ -197,7 +197,7 @@ func (n *node) drops() []Drop {
 }
 
 // chainType is the type of the base chains that reach the drop.
-func (n *node) chainType(d packetpath.Drop) string {
+func (n *Node) chainType(d packetpath.Drop) string {
 	types := []string{}
 	for _, t := range n.ruleset.Tables {
 		if t.Family != d.Rule.Family || t.Name != d.Rule.Table || t.Backend != d.Rule.Backend {

@@ -12,7 +12,7 @@ import (
 const listedDNAT = 20
 
 // snat lists the source NAT rules that nat POSTROUTING reaches for the family.
-func (n *node) snat(fam netfilter.Family) Fact[[]NAT] {
+func (n *Node) snat(fam netfilter.Family) Fact[[]NAT] {
 	found := []NAT{}
 	n.walkNAT(fam, netfilter.Postrouting, func(t *netfilter.Table, c *netfilter.Chain, r *netfilter.Rule) {
 		if nat, ok := n.natRule(natAt{fam, t, c, r}); ok && nat.source() {
@@ -28,7 +28,7 @@ func (n *node) snat(fam netfilter.Family) Fact[[]NAT] {
 }
 
 // dnat lists the first destination NAT rules that nat PREROUTING and OUTPUT reach, and counts all.
-func (n *node) dnat(fam netfilter.Family) (Fact[[]NAT], int) {
+func (n *Node) dnat(fam netfilter.Family) (Fact[[]NAT], int) {
 	found, count := []NAT{}, 0
 	seen := map[*netfilter.Rule]bool{}
 	visit := func(t *netfilter.Table, c *netfilter.Chain, r *netfilter.Rule) {
@@ -71,7 +71,7 @@ func mayDNAT(t *netfilter.Table, r *netfilter.Rule) bool {
 }
 
 // walkNAT visits every rule that the nat-type base chains at the hook reach, each chain once.
-func (n *node) walkNAT(fam netfilter.Family, hook netfilter.Hook, visit func(*netfilter.Table, *netfilter.Chain, *netfilter.Rule)) {
+func (n *Node) walkNAT(fam netfilter.Family, hook netfilter.Hook, visit func(*netfilter.Table, *netfilter.Chain, *netfilter.Rule)) {
 	for _, t := range n.ruleset.Tables {
 		if t.Dormant || !t.Family.Covers(fam) {
 			continue
@@ -163,7 +163,7 @@ func (n NAT) source() bool { return n.Action == "masquerade" || n.Action == "sna
 
 // natRule reads a NAT rule's scope: what is not a plain address match (an ipset, a mark) does not narrow it, since the
 // flows behind it cannot be told.
-func (n *node) natRule(at natAt) (NAT, bool) {
+func (n *Node) natRule(at natAt) (NAT, bool) {
 	nat := NAT{Rule: ref(at.table, at.chain, at.rule)}
 	var dst []netip.Prefix
 	for _, op := range xtables.Ops(at.table, at.rule) {
@@ -282,7 +282,7 @@ func texts(list []netip.Prefix) []string {
 // cover decides whether the rule can masquerade what containers send to the outside: its sources hold or meet a container
 // network (or are any), it does not leave by a link to containers only, and its destinations are not containers only
 // (Docker's hairpin rule).
-func (n *node) cover(nat *NAT, fam netfilter.Family, dst []netip.Prefix) {
+func (n *Node) cover(nat *NAT, fam netfilter.Family, dst []netip.Prefix) {
 	nets := n.containerNetworks(fam)
 	nat.CoversContainers = len(nat.Sources) == 0
 	for _, s := range nat.Sources {
@@ -324,7 +324,7 @@ func allInside(list, nets []netip.Prefix) bool {
 	return true
 }
 
-func (n *node) linkNamed(name string) *link {
+func (n *Node) linkNamed(name string) *link {
 	for i := range n.links {
 		if n.links[i].Name == name {
 			return &n.links[i]
@@ -334,7 +334,7 @@ func (n *node) linkNamed(name string) *link {
 }
 
 // serviceProxy says who programs Service DNAT, by the names that kube-proxy gives its own tables, chains and links.
-func (n *node) serviceProxy() Fact[string] {
+func (n *Node) serviceProxy() Fact[string] {
 	for _, t := range n.ruleset.Tables {
 		switch {
 		case t.Backend == netfilter.NFTables && t.Name == "kube-proxy":

@@ -10,13 +10,16 @@ import (
 	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
 
-// node is a snapshot with what several facts need worked out once: the joined ruleset, which links are uplinks, which
+// Node is a snapshot with what several facts need worked out once: the joined ruleset, which links are uplinks, which
 // lead to containers, and the containers' networks.
-type node struct {
+type Node struct {
 	doc     *snapshot.Document
 	ruleset *netfilter.Ruleset
 	links   []link
 	byIndex map[uint32]*link
+	path    *packetpath.Evaluator
+	proxy   Fact[string]
+	answers []packetpath.Answer
 }
 
 type link struct {
@@ -29,8 +32,8 @@ type link struct {
 	routed    []netip.Prefix            // destinations routed over it
 }
 
-func newNode(doc *snapshot.Document) *node {
-	n := &node{doc: doc, ruleset: doc.Ruleset(), byIndex: map[uint32]*link{}}
+func newNode(doc *snapshot.Document) *Node {
+	n := &Node{doc: doc, ruleset: doc.Ruleset(), byIndex: map[uint32]*link{}}
 	for _, l := range doc.Topology.Links.Or(nil) {
 		n.links = append(n.links, link{Link: l, deflt: map[netfilter.Family]bool{}})
 	}
@@ -43,7 +46,7 @@ func newNode(doc *snapshot.Document) *node {
 	return n
 }
 
-func (n *node) addAddresses() {
+func (n *Node) addAddresses() {
 	for _, a := range n.doc.Topology.Addresses.Or(nil) {
 		l := n.byIndex[a.Link]
 		p, err := netip.ParsePrefix(a.Prefix)
@@ -59,7 +62,7 @@ func (n *node) addAddresses() {
 
 const tableLocal = 255 // RT_TABLE_LOCAL, include/uapi/linux/rtnetlink.h
 
-func (n *node) addRoutes() {
+func (n *Node) addRoutes() {
 	for _, r := range n.doc.Topology.Routes.Or(nil) {
 		dst, err := netip.ParsePrefix(r.Dst)
 		if err != nil || r.Type != "unicast" || r.Table == tableLocal {
@@ -84,7 +87,7 @@ var guestKinds = map[string]bool{"veth": true, "tun": true, "vxlan": true, "gene
 // markContainers decides which links lead to containers: a veth into a namespace with processes, a bridge that has such a
 // veth as its port, and a bridge without any port that forwards for nobody else (docker0 before its first container). A link
 // with a default route never does: that is how a node that is itself a container is told from its own containers.
-func (n *node) markContainers() {
+func (n *Node) markContainers() {
 	inside := map[uint32]bool{}
 	for _, ns := range n.doc.Topology.Namespaces.Or(nil) {
 		for _, i := range ns.Links {
@@ -114,7 +117,7 @@ func (n *node) markContainers() {
 func (l *link) hasDefault() bool { return len(l.deflt) > 0 }
 
 // enslaved: a bridge's port gives its packets to the IP hooks under the bridge's name.
-func (n *node) enslaved(l *link) bool {
+func (n *Node) enslaved(l *link) bool {
 	m := n.byIndex[l.Master]
 	return m != nil && m.Kind == "bridge"
 }
@@ -134,7 +137,7 @@ func (l *link) global(fam netfilter.Family) []netip.Addr {
 
 // uplinks are the links that masqueraded traffic of the family can leave by: every link that is up, has an address of the
 // family and does not lead to containers, those with a default route first.
-func (n *node) uplinks(fam netfilter.Family) []*link {
+func (n *Node) uplinks(fam netfilter.Family) []*link {
 	var with, without []*link
 	for i := range n.links {
 		l := &n.links[i]
@@ -149,7 +152,7 @@ func (n *node) uplinks(fam netfilter.Family) []*link {
 	return append(with, without...)
 }
 
-func (n *node) uplinkFacts() []Uplink {
+func (n *Node) uplinkFacts() []Uplink {
 	out := []Uplink{}
 	at := map[string]int{}
 	for _, fam := range families {
@@ -167,7 +170,7 @@ func (n *node) uplinkFacts() []Uplink {
 }
 
 // containerLinks are the links of the family's packets to containers; ports of a bridge are left out for their bridge.
-func (n *node) containerLinks(fam netfilter.Family) []*link {
+func (n *Node) containerLinks(fam netfilter.Family) []*link {
 	var out []*link
 	for i := range n.links {
 		l := &n.links[i]
@@ -190,7 +193,7 @@ func (l *link) networks(fam netfilter.Family) []netip.Prefix {
 	return out
 }
 
-func (n *node) containerNetworks(fam netfilter.Family) []netip.Prefix {
+func (n *Node) containerNetworks(fam netfilter.Family) []netip.Prefix {
 	var out []netip.Prefix
 	for i := range n.links {
 		if l := &n.links[i]; l.container {
@@ -201,7 +204,7 @@ func (n *node) containerNetworks(fam netfilter.Family) []netip.Prefix {
 }
 
 // packetNode is the node as the evaluator takes it.
-func (n *node) packetNode() *packetpath.Node {
+func (n *Node) packetNode() *packetpath.Node {
 	p := &packetpath.Node{Ruleset: n.ruleset, FwmarkReflect: map[netfilter.Family]bool{
 		netfilter.IP:  n.on("net.ipv4.fwmark_reflect"),
 		netfilter.IP6: n.on("net.ipv6.fwmark_reflect"),
@@ -230,7 +233,7 @@ func (n *node) packetNode() *packetpath.Node {
 	return p
 }
 
-func (n *node) on(key string) bool {
+func (n *Node) on(key string) bool {
 	v, ok := n.doc.Sysctl.Live[key]
 	s, known := v.Get()
 	return ok && known && s != "0"

@@ -1,0 +1,107 @@
+// Command ctaudit audits how a node treats TCP segments that conntrack calls INVALID: whether they make the node reset its
+// containers' connections, which rule decides, and what to do about it.
+//
+// The command line is the only place where the stages meet: collect -> snapshot -> facts -> policy -> report -> render.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set by the build (-ldflags -X main.version=...).
+var version = "dev"
+
+func main() {
+	ctx, stop := signalContext(context.Background())
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Environ(), streams{os.Stdin, os.Stdout, os.Stderr})
+	os.Exit(exitCode(ctx, err, os.Stderr))
+}
+
+// streams are what a command reads and writes: data goes to out, talk to err.
+type streams struct {
+	in  io.Reader
+	out io.Writer
+	err io.Writer
+}
+
+// The exit codes (README.md); the same for every format.
+const (
+	exitFindings   = 1
+	exitUsage      = 2
+	exitIncomplete = 3
+	exitInterrupt  = 130 // 128 + SIGINT
+	exitTerminate  = 143 // 128 + SIGTERM
+)
+
+// exitError carries an exit code and why; an empty reason was said already.
+type exitError struct {
+	code   int
+	reason string
+}
+
+func (e *exitError) Error() string { return e.reason }
+
+// hintError is an error with advice for a line of its own.
+type hintError struct {
+	err  error
+	hint string
+}
+
+func (e *hintError) Error() string { return e.err.Error() }
+func (e *hintError) Unwrap() error { return e.err }
+
+func withHint(err error, hint string) error { return &hintError{err, hint} }
+
+// interrupted is the cause of a context that a signal ended.
+type interrupted struct{ sig os.Signal }
+
+func (i interrupted) Error() string { return "interrupted by " + i.sig.String() }
+
+func signalContext(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		if sig, ok := <-ch; ok {
+			cancel(interrupted{sig})
+			signal.Stop(ch) // a second signal ends the process at once
+		}
+	}()
+	return ctx, func() { signal.Stop(ch); cancel(nil) }
+}
+
+// exitCode prints why a run ended other than well, and returns its exit code. What is neither a finding nor an incomplete audit
+// kept the audit from happening: a usage error.
+func exitCode(ctx context.Context, err error, stderr io.Writer) int {
+	if err == nil {
+		return 0
+	}
+	var i interrupted
+	if errors.As(context.Cause(ctx), &i) {
+		fmt.Fprintf(stderr, "ctaudit: %v: nothing was written\n", i)
+		if i.sig == syscall.SIGTERM {
+			return exitTerminate
+		}
+		return exitInterrupt
+	}
+	var exit *exitError
+	if errors.As(err, &exit) {
+		if exit.reason != "" {
+			fmt.Fprintf(stderr, "%s\n", exit.reason)
+		}
+		return exit.code
+	}
+	fmt.Fprintf(stderr, "ctaudit: %v\n", err)
+	var hint *hintError
+	if errors.As(err, &hint) {
+		fmt.Fprintf(stderr, "hint: %s\n", hint.hint)
+	}
+	return exitUsage
+}
