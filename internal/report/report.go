@@ -11,7 +11,7 @@ import (
 // Outcome is what a control found. The set is closed.
 type Outcome string
 
-// The outcomes. Waived results keep what they would have been in Result.Waived.
+// The outcomes. Waived is a failure that somebody has accepted.
 const (
 	Pass          Outcome = "pass"
 	Fail          Outcome = "fail"
@@ -34,6 +34,9 @@ const (
 
 // Severities lists them from lowest to highest.
 var Severities = [...]Severity{Info, Low, Medium, High, Critical}
+
+// Outcomes lists them in the order in which reports count them.
+var Outcomes = [...]Outcome{Fail, Unknown, Waived, Pass, NotApplicable}
 
 // AtLeast reports whether s is as high as min or higher.
 func (s Severity) AtLeast(min Severity) bool { return s.rank() >= min.rank() }
@@ -70,7 +73,7 @@ type Result struct {
 	Evidence    []Evidence `json:"evidence"`
 	Fix         string     `json:"fix,omitempty"`  // commands to paste, lines of shell
 	Hint        string     `json:"hint,omitempty"` // unknown: how to provide what was missing
-	Fingerprint string     `json:"fingerprint"`
+	Fingerprint string     `json:"fingerprint"` // see [Fingerprint]
 }
 
 // Evidence is one observed fact behind a result.
@@ -97,6 +100,7 @@ type Host struct {
 	Error   string     `json:"error,omitempty"`
 	Kernel  string     `json:"kernel,omitempty"`
 	OS      string     `json:"os,omitempty"`
+	Groups  []string   `json:"groups,omitempty"` // of the inventory
 	Taken   time.Time  `json:"taken"`
 	Seconds float64    `json:"-"`       // wall time of the audit; varies, so it stays out of JSON
 	Answers []Answer   `json:"answers"` // the verdict on each question, for text and pages
@@ -112,26 +116,69 @@ type Missing struct {
 	Hint      string `json:"hint,omitempty"`
 }
 
-// Answer is one question's verdict, ready to print.
+// State is what an answer means for the node once everything that can protect it is counted, be_liberal included.
+type State string
+
+// The states. NotConcerned: the question's premise does not hold here (no source NAT, no Services, no IPv6 ...).
+const (
+	Exposed      State = "exposed"
+	Protected    State = "protected"
+	Undecided    State = "undecided"
+	NotConcerned State = "not-concerned"
+)
+
+// Answer is one question's verdict, ready to print, and the object that "trace -f json" writes.
 type Answer struct {
-	Question  string             `json:"question"`
-	Family    netfilter.Family   `json:"family"`
-	Interface string             `json:"interface"`
-	Verdict   string             `json:"verdict"`
-	Reset     string             `json:"reset"`
+	Question  string             `json:"question"`        // A, B, custom
+	Family    netfilter.Family   `json:"family"`          // ip, ip6
+	Interface string             `json:"interface"`       // the one that the packet arrives by
+	State     State              `json:"state,omitempty"` // of the node; the verdict is of the ruleset alone
+	Verdict   string             `json:"verdict"`         // dropped, partly, not-dropped, depends
+	Reset     string             `json:"reset"`           // yes, no, some, depends
+	Sentence  string             `json:"sentence"`        // the verdict in one sentence
 	DecidedBy *netfilter.RuleRef `json:"decidedBy"`
+	Implicit  bool               `json:"implicit,omitempty"` // protected by a policy or a rule that does not name INVALID
+	ByReset   bool               `json:"byReset,omitempty"`  // what is dropped is the RST, not the packet
 	Path      []Step             `json:"path"`
-	Sentence  string             `json:"sentence"` // the verdict in one sentence
+	Outcomes  []Class            `json:"outcomes,omitempty"`
+	Shadowed  []Shadow           `json:"shadowed"`
+	DependsOn []string           `json:"dependsOn,omitempty"`
 }
 
-// Step is one base chain on the packet's way.
+// Step is one base chain on the packet's way. Place and Rule are the other fields in words; [FinishAnswer] fills them.
 type Step struct {
-	Hook    string `json:"hook"`
-	Place   string `json:"place"`  // "iptables-nft ip filter INPUT (0)"
-	Packet  string `json:"packet"` // packet or reset
-	Verdict string `json:"verdict"`
-	Rule    string `json:"rule,omitempty"` // "rule 3: -m conntrack --ctstate INVALID -j DROP"
+	Hook     string             `json:"hook"`
+	Priority int32              `json:"priority"`
+	Backend  netfilter.Backend  `json:"backend"`
+	Family   netfilter.Family   `json:"family"` // of the table
+	Table    string             `json:"table"`
+	Chain    string             `json:"chain"`
+	Place    string             `json:"place"`   // "iptables-nft ip filter INPUT (0)"
+	Packet   string             `json:"packet"`  // packet, or reset: the RST that it provokes
+	Verdict  string             `json:"verdict"` // accept, drop, reject, queue, continue, skipped, depends
+	Rule     string             `json:"rule,omitempty"`
+	By       *netfilter.RuleRef `json:"by,omitempty"`
 }
+
+// Class is packets that share their fate, with one of them as witness.
+type Class struct {
+	Fate     string             `json:"fate"`             // dropped, rejected-icmp, reset, delivered, depends
+	Region   string             `json:"region,omitempty"` // in words; empty: all packets of the question
+	Witness  string             `json:"witness"`          // "in eth0 203.0.113.9:443 > 198.51.100.1:31000 ack"
+	By       *netfilter.RuleRef `json:"by,omitempty"`
+	Assuming []string           `json:"assuming,omitempty"`
+}
+
+// Shadow is a rule meant to drop INVALID packets that does not help here.
+type Shadow struct {
+	Rule   netfilter.RuleRef  `json:"rule"`
+	Reason string             `json:"reason"`       // shadowed, unreferenced, nat-chain, other-family ...
+	By     *netfilter.RuleRef `json:"by,omitempty"` // the rule in front of it
+	Detail string             `json:"detail,omitempty"`
+}
+
+// Version is the version of the report document that this build writes.
+const Version = 1
 
 // Report is the whole document.
 type Report struct {
@@ -139,16 +186,19 @@ type Report struct {
 	Tool     string    `json:"tool"`
 	Controls []Control `json:"controls"`
 	Hosts    []Host    `json:"hosts"`
-	FailOn   Severity  `json:"failOn,omitempty"`
+	FailOn   Severity  `json:"failOn,omitempty"` // or none
 	Summary  Summary   `json:"summary"`
 	Exit     Exit      `json:"exit"`
 }
 
 // Summary counts results.
 type Summary struct {
-	Hosts    int              `json:"hosts"`
-	Outcomes map[Outcome]int  `json:"outcomes"`
-	Failures map[Severity]int `json:"failures"`
+	Hosts      int              `json:"hosts"`
+	Incomplete int              `json:"incomplete"` // hosts with something undecided
+	Errors     int              `json:"errors"`     // hosts that could not be audited
+	Outcomes   map[Outcome]int  `json:"outcomes"`   // every outcome is a key
+	Failures   map[Severity]int `json:"failures"`   // every severity is a key
+	Coverage   float64          `json:"coverage"`   // percent of the controls, over all hosts, that were decided
 }
 
 // Exit is the exit code and why.
