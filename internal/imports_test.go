@@ -25,6 +25,7 @@ var walls = map[string][]string{
 	"internal/packetpath": {"internal/netfilter"},
 	"internal/collect":    {"internal/host", "internal/snapshot", "internal/netfilter"},
 	"internal/facts":      {"internal/snapshot", "internal/packetpath", "internal/netfilter"},
+	"internal/config":     {"internal/report"},
 	"internal/policy":     {"internal/facts", "internal/report", "policies"},
 	"internal/render":     {"internal/report", "internal/netfilter"},
 	"internal/lab":        {"internal/host", "internal/netfilter"},
@@ -41,6 +42,7 @@ var kept = map[string][]string{
 	"github.com/vishvananda":           {"internal/collect", "internal/host", "internal/lab"},
 	"github.com/mdlayher":              {"internal/collect", "internal/host", "internal/lab"},
 	"github.com/jsimonetti/rtnetlink":  {"internal/collect", "internal/host", "internal/lab"},
+	"gopkg.in/yaml.v3":                 {"internal/config", "fleet"},
 	"os/exec":                          {"internal/host", "internal/lab"},
 }
 

@@ -11,7 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"gopkg.in/yaml.v3"
+
+	"github.com/ctaudit/ctaudit/internal/config"
 )
 
 // settings fills the flags that the command line left alone: from CTAUDIT_<FLAG>, then from the first configuration file that
@@ -33,7 +34,7 @@ func (a *app) settings(cmd *cobra.Command) error {
 		}
 		for _, c := range files {
 			if v, ok := c.values[f.Name]; ok {
-				failed = set(cmd, f, v.texts, fmt.Sprintf("%s:%d", c.path, v.line))
+				failed = set(cmd, f, v.Values, fmt.Sprintf("%s:%d", c.path, v.Line))
 				return
 			}
 		}
@@ -50,18 +51,13 @@ func set(cmd *cobra.Command, f *pflag.Flag, values []string, from string) error 
 	return nil
 }
 
-type config struct {
+type configFile struct {
 	path   string
-	values map[string]setting
-}
-
-type setting struct {
-	texts []string
-	line  int
+	values map[string]config.Setting
 }
 
 // configFiles reads the configuration files that exist, strongest first.
-func (a *app) configFiles(cmd *cobra.Command) ([]config, error) {
+func (a *app) configFiles(cmd *cobra.Command) ([]configFile, error) {
 	home := a.env["XDG_CONFIG_HOME"]
 	if home == "" && a.env["HOME"] != "" {
 		home = filepath.Join(a.env["HOME"], ".config")
@@ -70,7 +66,7 @@ func (a *app) configFiles(cmd *cobra.Command) ([]config, error) {
 	if home != "" {
 		paths = append(paths, filepath.Join(home, "ctaudit", "config.yaml"))
 	}
-	var out []config
+	var out []configFile
 	for _, p := range append(paths, "/etc/ctaudit/config.yaml") {
 		text, err := os.ReadFile(p)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -79,50 +75,11 @@ func (a *app) configFiles(cmd *cobra.Command) ([]config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read configuration: %w", err)
 		}
-		values, err := parseConfig(text, flagNames(cmd.Root()))
+		values, err := config.ParseSettings(text, flagNames(cmd.Root()))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p, err)
 		}
-		out = append(out, config{p, values})
-	}
-	return out, nil
-}
-
-// parseConfig reads a mapping of flag names to a value or a list of values. A key that no command has is an error with its
-// line, because a misspelt fail-on must not pass for the default.
-func parseConfig(text []byte, known []string) (map[string]setting, error) {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(text, &doc); err != nil {
-		return nil, err
-	}
-	out := map[string]setting{}
-	if len(doc.Content) == 0 {
-		return out, nil
-	}
-	m := doc.Content[0]
-	if m.Kind != yaml.MappingNode {
-		return nil, fmt.Errorf("line %d: want a mapping of flag names to values", m.Line)
-	}
-	for i := 0; i+1 < len(m.Content); i += 2 {
-		key, value := m.Content[i], m.Content[i+1]
-		if !slices.Contains(known, key.Value) {
-			return nil, fmt.Errorf("line %d: no flag is called %q%s", key.Line, key.Value, didYouMean(key.Value, known))
-		}
-		s := setting{line: key.Line}
-		switch value.Kind {
-		case yaml.ScalarNode:
-			s.texts = []string{value.Value}
-		case yaml.SequenceNode:
-			for _, v := range value.Content {
-				if v.Kind != yaml.ScalarNode {
-					return nil, fmt.Errorf("line %d: %s: want plain values in the list", v.Line, key.Value)
-				}
-				s.texts = append(s.texts, v.Value)
-			}
-		default:
-			return nil, fmt.Errorf("line %d: %s: want a value or a list of values", value.Line, key.Value)
-		}
-		out[key.Value] = s
+		out = append(out, configFile{p, values})
 	}
 	return out, nil
 }

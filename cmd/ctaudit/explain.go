@@ -8,6 +8,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
+	"github.com/ctaudit/ctaudit/internal/config"
 	"github.com/ctaudit/ctaudit/internal/policy"
 	"github.com/ctaudit/ctaudit/internal/report"
 )
@@ -41,7 +42,7 @@ func (a *app) explain(controls []report.Control, id string) error {
 		}
 		ids = append(ids, c.ID)
 	}
-	return withHint(fmt.Errorf("no control is called %q%s", id, didYouMean(strings.ToUpper(id), ids)), "ctaudit checks lists them")
+	return withHint(fmt.Errorf("no control is called %q%s", id, config.DidYouMean(strings.ToUpper(id), ids)), "ctaudit checks lists them")
 }
 
 // help is the control's page, or what its metadata says when a user's policy brought none.

@@ -126,8 +126,7 @@ func (tf traceFlags) rest(q *packetpath.Query) error {
 
 // wanted narrows the standard questions down to what the flags name.
 func (tf traceFlags) wanted(a packetpath.Answer) bool {
-	return (tf.question == "" || strings.EqualFold(tf.question, string(a.Question))) &&
-		(tf.family == "" || familyNames[strings.ToLower(tf.family)] == a.Family) &&
+	return (tf.family == "" || familyNames[strings.ToLower(tf.family)] == a.Family) &&
 		(tf.in == "" || tf.in == a.Interface) && (tf.out == "" || tf.out == a.Interface)
 }
 
@@ -157,7 +156,11 @@ func (tf traceFlags) answer(n *facts.Node) ([]packetpath.Answer, error) {
 		return []packetpath.Answer{a}, err
 	}
 	var out []packetpath.Answer
-	for _, a := range n.Answers() {
+	answers := n.Answers()
+	if tf.question != "" {
+		answers = n.Ask(packetpath.Question(strings.ToUpper(tf.question)))
+	}
+	for _, a := range answers {
 		if tf.wanted(a) {
 			out = append(out, a)
 		}
