@@ -10,6 +10,10 @@ func Target(text string) (name string, isGoto bool) {
 		case '"':
 			i = skipQuoted(text, i)
 		case '-':
+			if i > 0 && text[i-1] == ' ' && strings.HasPrefix(text[i:], "--comment ") && !strings.HasPrefix(text[i:], "--comment \"") {
+				i = skipWord(text, i+len("--comment ")) // a comment of one word stands bare, even "-j"
+				continue
+			}
 			if i+3 < len(text) && (i == 0 || text[i-1] == ' ') && (text[i+1] == 'j' || text[i+1] == 'g') && text[i+2] == ' ' {
 				rest := text[i+3:]
 				if end := strings.IndexByte(rest, ' '); end >= 0 {
@@ -22,8 +26,24 @@ func Target(text string) (name string, isGoto bool) {
 	return "", false
 }
 
-// skipQuoted returns the place of the quote that closes the one at i, or the last byte.
+// skipWord returns the place before the space that ends the word at i.
+func skipWord(s string, i int) int {
+	if end := strings.IndexByte(s[i:], ' '); end >= 0 {
+		return i + end - 1
+	}
+	return len(s)
+}
+
+// skipQuoted returns the place of the quote that closes the one at i, or the last byte when none does.
 func skipQuoted(s string, i int) int {
+	if end := closingQuote(s, i); end >= 0 {
+		return end
+	}
+	return len(s) - 1
+}
+
+// closingQuote returns the place of the quote that closes the one at i, or -1.
+func closingQuote(s string, i int) int {
 	for i++; i < len(s); i++ {
 		switch s[i] {
 		case '\\':
@@ -32,5 +52,5 @@ func skipQuoted(s string, i int) int {
 			return i
 		}
 	}
-	return len(s) - 1
+	return -1
 }

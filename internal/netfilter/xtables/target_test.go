@@ -13,6 +13,8 @@ func TestTarget(t *testing.T) {
 		{`-m comment --comment "a -j DROP" -j ACCEPT`, "ACCEPT", false},
 		{`-m comment --comment "a \" -j DROP" -j LOG --log-prefix "x -j DROP"`, "LOG", false},
 		{`-m comment --comment "never closed -j DROP`, "", false},
+		{"-m comment --comment -j -j DROP", "DROP", false},
+		{"-m comment --comment -g", "", false},
 		{"-p tcp", "", false},
 		{"", "", false},
 		{"-j ", "", false},
