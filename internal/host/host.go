@@ -28,21 +28,27 @@ const (
 
 // The netlink dumps that a host knows, Need.Args[0] of a Netlink need.
 const (
-	DumpLinks        = "rtnl/links"     // RTM_GETLINK, with extended info
-	DumpAddresses    = "rtnl/addresses" // RTM_GETADDR
-	DumpRoutes       = "rtnl/routes"    // RTM_GETROUTE, every table and family
-	DumpRules        = "rtnl/rules"     // RTM_GETRULE
-	DumpQdiscs       = "rtnl/qdiscs"    // RTM_GETQDISC
-	DumpNFTables     = "nft/tables"     // NFT_MSG_GETTABLE, all families
-	DumpNFChains     = "nft/chains"
-	DumpNFRules      = "nft/rules"
-	DumpNFSets       = "nft/sets"
-	DumpNFElements   = "nft/elements" // every set's elements, set by set; each set's messages carry table and set name
+	DumpLinks     = "rtnl/links"     // RTM_GETLINK, with extended info
+	DumpAddresses = "rtnl/addresses" // RTM_GETADDR
+	DumpRoutes    = "rtnl/routes"    // RTM_GETROUTE, every table and family
+	DumpRules     = "rtnl/rules"     // RTM_GETRULE
+	DumpQdiscs    = "rtnl/qdiscs"    // RTM_GETQDISC
+	DumpNFTables  = "nft/tables"     // NFT_MSG_GETTABLE, all families
+	DumpNFChains  = "nft/chains"
+	DumpNFRules   = "nft/rules"
+	DumpNFSets    = "nft/sets"
+	// DumpNFElements is every set's elements, set by set; each message carries table and set name. A set that was cut at
+	// the cap ends with a message of type NLMSG_OVERRUN (4) whose body, like those before it, is nfgenmsg, table and set
+	// name; the answer is then Truncated.
+	DumpNFElements   = "nft/elements"
 	DumpNFObjects    = "nft/objects"
 	DumpNFFlowtables = "nft/flowtables"
-	DumpNFGen        = "nft/gen"   // NFT_MSG_GETGEN
-	DumpNFHooks      = "nft/hooks" // NFNL_SUBSYS_HOOK, every family and hook; absent when the kernel has none
-	DumpCTStats      = "ct/stats"  // IPCTNL_MSG_CT_GET_STATS_CPU
+	DumpNFGen        = "nft/gen" // NFT_MSG_GETGEN
+	// DumpNFHooks is NFNL_SUBSYS_HOOK, every family and hook; absent when the kernel has none. The kernel's replies do not
+	// name the device, so the request (flag NLM_F_REQUEST, NFNLA_HOOK_HOOKNUM and NFNLA_HOOK_DEV) stands before the
+	// replies to it.
+	DumpNFHooks = "nft/hooks"
+	DumpCTStats = "ct/stats" // IPCTNL_MSG_CT_GET_STATS_CPU
 )
 
 // Need is one thing to read.
@@ -55,7 +61,12 @@ type Need struct {
 	Limit int64
 	// Sampled needs are read a second time when Request.Sample is set.
 	Sampled bool
-	// Only, when set, makes the need conditional: it is read only if the file Only exists and is not empty.
+	// Only, when set, makes the need conditional; when the condition does not hold, the answer is Absent. It is either a
+	// file, which must exist and not be empty (paths below /proc/net are those of the namespace that is read), or
+	// "module:NAME", a kernel module that must be loaded or built in, or that the kernel could not load if asked.
+	// A command that would make the kernel load a module is written with the latter: iptables-nft-save, for one, talks to
+	// nf_tables and asks nft_compat for the revisions of extensions, so it takes "module:nft_compat" (without that module
+	// there is no compat expression on the node, and the netlink dumps alone say everything).
 	Only string
 }
 
@@ -73,6 +84,9 @@ type Answer struct {
 	Data []byte
 	// Files holds a Glob's files by path; for Namespaces see [ReadNamespaces].
 	Files map[string][]byte
+	// Failed holds why single files or folders of a Glob could not be read, by path. Err is then set as well, while Files
+	// still holds the others.
+	Failed map[string]string
 	// Absent: looked for, and not there (no such file, no such command, no such protocol, Only was empty).
 	Absent bool
 	// Err says why it could not be read, "" when it could. Exit is a command's exit status, Stderr the end of its stderr.
@@ -88,6 +102,7 @@ type Answer struct {
 // Evidence is the answers by Need.Key. Interval is the real time between the two readings of sampled needs.
 type Evidence struct {
 	Host     string // the node's own name (uname -n)
+	Tool     string // what read it, "ctaudit 0.1.0"; empty: not said
 	Taken    time.Time
 	Answers  map[string]*Answer
 	Interval time.Duration

@@ -1,0 +1,415 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// nfnetlink subsystems and messages that x/sys does not name (include/uapi/linux/netfilter/nfnetlink.h,
+// nfnetlink_conntrack.h, nfnetlink_hook.h; Linux 6.18).
+const (
+	subsysHook       = 12
+	msgHookGet       = 0
+	msgCTGetStatsCPU = 4
+	attrHookNum      = 1 // NFNLA_HOOK_HOOKNUM
+	attrHookDev      = 3 // NFNLA_HOOK_DEV
+)
+
+// extMask is IFLA_EXT_MASK with RTEXT_FILTER_SKIP_STATS: links without their counters (since 4.6).
+const (
+	attrExtMask = 29
+	skipStats   = 8
+)
+
+// dumpSpec says how to ask for a dump.
+type dumpSpec struct {
+	protocol int
+	module   string // kernel module that answers; "" when every kernel does
+	request  request
+	// young requests are unknown to old kernels, which refuse them with EINVAL even though the module is there.
+	young bool
+}
+
+// dumpSpecOf finds a dump by its name; elements and hooks, which are many dumps each, have only protocol and module.
+func dumpSpecOf(name string) (dumpSpec, bool) {
+	if s, ok := rtnlDump(name); ok {
+		return s, true
+	}
+	s := dumpSpec{protocol: unix.NETLINK_NETFILTER, module: "nf_tables"}
+	switch name {
+	case DumpNFTables:
+		s.request = nftDump(unix.NFT_MSG_GETTABLE)
+	case DumpNFChains:
+		s.request = nftDump(unix.NFT_MSG_GETCHAIN)
+	case DumpNFRules:
+		s.request = nftDump(unix.NFT_MSG_GETRULE)
+	case DumpNFSets:
+		s.request = nftDump(unix.NFT_MSG_GETSET)
+	case DumpNFElements:
+	case DumpNFObjects:
+		s.request, s.young = nftDump(unix.NFT_MSG_GETOBJ), true
+	case DumpNFFlowtables:
+		s.request, s.young = nftDump(unix.NFT_MSG_GETFLOWTABLE), true
+	case DumpNFGen:
+		s.request = request{typ: nfType(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETGEN), body: nfgenmsg(unix.AF_UNSPEC)}
+	case DumpNFHooks:
+		s.module, s.young = "nfnetlink_hook", true
+	case DumpCTStats:
+		s.module, s.young = "nf_conntrack_netlink", true
+		s.request = request{typ: nfType(unix.NFNL_SUBSYS_CTNETLINK, msgCTGetStatsCPU), flags: unix.NLM_F_DUMP, body: nfgenmsg(unix.AF_UNSPEC)}
+	default:
+		return dumpSpec{}, false
+	}
+	return s, true
+}
+
+// rtnlDump covers rtnetlink, which every kernel with a network has. A body of zeros means every family. The dump of
+// links gives an id to each namespace that a link leads to and that has none yet, as "ip link" does (net/core/rtnetlink.c
+// rtnl_fill_link_netnsid); whoever moved the link there has had the same effect already.
+func rtnlDump(name string) (dumpSpec, bool) {
+	s := dumpSpec{protocol: unix.NETLINK_ROUTE, request: request{flags: unix.NLM_F_DUMP}}
+	switch name {
+	case DumpLinks:
+		mask := native.AppendUint32(native.AppendUint16(native.AppendUint16(nil, 8), attrExtMask), skipStats)
+		s.request.typ, s.request.body = unix.RTM_GETLINK, append(make([]byte, unix.SizeofIfInfomsg), mask...)
+	case DumpAddresses:
+		s.request.typ, s.request.body = unix.RTM_GETADDR, make([]byte, unix.SizeofIfAddrmsg)
+	case DumpRoutes:
+		s.request.typ, s.request.body = unix.RTM_GETROUTE, make([]byte, unix.SizeofRtMsg)
+	case DumpRules:
+		s.request.typ, s.request.body = unix.RTM_GETRULE, make([]byte, unix.SizeofRtMsg)
+	case DumpQdiscs:
+		s.request.typ, s.request.body = unix.RTM_GETQDISC, make([]byte, 20) // struct tcmsg
+	default:
+		return dumpSpec{}, false
+	}
+	return s, true
+}
+
+func nfType(subsystem, message int) uint16 { return uint16(subsystem<<8 | message) }
+
+// nfgenmsg is family, version 0 and resource id 0.
+func nfgenmsg(family uint8) []byte { return []byte{family, 0, 0, 0} }
+
+func nftDump(message int) request {
+	return request{typ: nfType(unix.NFNL_SUBSYS_NFTABLES, message), flags: unix.NLM_F_DUMP, body: nfgenmsg(unix.AF_UNSPEC)}
+}
+
+// dumper reads Netlink needs in the namespace of its thread.
+type dumper struct {
+	modules *modules
+}
+
+// tries is how often a dump that was overtaken by a change is read again, with longer and longer pauses between.
+const tries = 6
+
+// readRTNL and its like read one dump.
+func (d *dumper) read(ctx context.Context, n Need) *Answer {
+	return d.readAll(ctx, []Need{n})[0]
+}
+
+// readAll reads dumps that belong together, in order. Those of nf_tables are read again, all of them, until no generation
+// began meanwhile, so that rules, chains and sets fit each other.
+func (d *dumper) readAll(ctx context.Context, needs []Need) []*Answer {
+	answers := make([]*Answer, len(needs))
+	for try := range tries {
+		if try > 0 {
+			pause(ctx, time.Duration(5<<try)*time.Millisecond)
+		}
+		before, changed := d.generation(ctx, needs), false
+		for i, n := range needs {
+			answers[i] = d.once(ctx, n)
+			changed = changed || answers[i].Err == errChanged.Error()
+		}
+		if !changed && d.generation(ctx, needs) == before {
+			return answers
+		}
+	}
+	for _, a := range answers {
+		if !a.Absent && a.Err == "" {
+			*a = Answer{Err: errChanged.Error()}
+		}
+	}
+	return answers
+}
+
+// generation is nf_tables' own counter as raw message, when one of the needs depends on it.
+func (d *dumper) generation(ctx context.Context, needs []Need) string {
+	for _, n := range needs {
+		if strings.HasPrefix(n.Args[0], "nft/") && n.Args[0] != DumpNFHooks {
+			return string(withoutHeader(d.once(ctx, Need{Kind: Netlink, Args: []string{DumpNFGen}}).Data))
+		}
+	}
+	return ""
+}
+
+// withoutHeader drops the header, whose port number differs from socket to socket, and the name of the process, which
+// the kernel appends behind the number.
+func withoutHeader(b []byte) []byte {
+	if len(b) < nlHeader+12 {
+		return nil
+	}
+	return b[nlHeader : nlHeader+12] // nfgenmsg and NFTA_GEN_ID
+}
+
+// once reads a dump once.
+func (d *dumper) once(ctx context.Context, n Need) *Answer {
+	spec, ok := dumpSpecOf(n.Args[0])
+	if !ok {
+		return &Answer{Err: fmt.Sprintf("no such dump: %s", n.Args[0])}
+	}
+	var there moduleState
+	if spec.module != "" {
+		if there = d.modules.state(spec.module); there.err != nil {
+			return &Answer{Err: there.err.Error()}
+		}
+		if !there.there {
+			return &Answer{Absent: true}
+		}
+	}
+	r := &dumpRun{ctx: ctx, spec: spec, limit: n.limit()}
+	defer r.close()
+	err := r.run(n.Args[0])
+	// An unknown subsystem or message is EINVAL (nfnetlink_rcv_msg); so it means absent where it may be unknown.
+	if errors.Is(err, unix.EINVAL) && spec.module != "" && (there.askIt || spec.young) {
+		return &Answer{Absent: true}
+	}
+	if err != nil {
+		return failed(err)
+	}
+	return &Answer{Data: r.out.take(), Truncated: r.truncated}
+}
+
+// dumpRun is one dump, or one after the other, into one answer.
+type dumpRun struct {
+	ctx       context.Context
+	spec      dumpSpec
+	limit     int64
+	socket    *nlSocket
+	out       spool
+	truncated bool
+}
+
+func (r *dumpRun) close() {
+	r.hangUp()
+	r.out.drop()
+}
+
+func (r *dumpRun) hangUp() {
+	if r.socket != nil {
+		r.socket.close()
+		r.socket = nil
+	}
+}
+
+func (r *dumpRun) run(name string) error {
+	switch name {
+	case DumpNFElements:
+		return r.elements()
+	case DumpNFHooks:
+		return r.hooks()
+	}
+	cut, err := r.ask(r.spec.protocol, r.spec.request, r.limit)
+	r.truncated = cut
+	return err
+}
+
+// ask dumps into the answer until it holds more than limit bytes.
+func (r *dumpRun) ask(protocol int, q request, limit int64) (cut bool, err error) {
+	if r.socket == nil {
+		if r.socket, err = dialNetlink(protocol); err != nil {
+			return false, err
+		}
+	}
+	cut, err = r.socket.dump(r.ctx, q, &r.out, limit)
+	if cut || err != nil {
+		r.hangUp() // the kernel may still hold more of this dump
+	}
+	return cut, err
+}
+
+// aside dumps something that is needed to go on, and not part of the answer.
+func (r *dumpRun) aside(protocol int, q request) ([]byte, error) {
+	side := dumpRun{ctx: r.ctx}
+	defer side.close()
+	cut, err := side.ask(protocol, q, defaultLimit)
+	if err == nil && cut {
+		err = errors.New("too long")
+	}
+	return side.out.take(), err
+}
+
+// maxSet caps the elements of one set, in bytes of messages: about 200,000 addresses. Real block lists fit; a set of
+// millions must not push everything else out of the answer.
+const maxSet = 8 << 20
+
+// elements reads every set's elements, set by set.
+func (r *dumpRun) elements() error {
+	sets, err := r.aside(unix.NETLINK_NETFILTER, nftDump(unix.NFT_MSG_GETSET))
+	if err != nil {
+		return err
+	}
+	return eachMessage(sets, func(_ uint16, body []byte) error {
+		set, err := setOf(body)
+		if err != nil {
+			return err
+		}
+		if int64(r.out.size) >= r.limit {
+			r.truncated = true
+			return r.overrun(set)
+		}
+		q := nftDump(unix.NFT_MSG_GETSETELEM)
+		q.body = set
+		cut, err := r.ask(unix.NETLINK_NETFILTER, q, min(r.limit, int64(r.out.size)+maxSet))
+		if errors.Is(err, unix.ENOENT) {
+			return errChanged // gone since it was listed
+		}
+		if err == nil && cut {
+			r.truncated = true
+			err = r.overrun(set)
+		}
+		return err
+	})
+}
+
+// overrun marks the set as cut, in the kernel's own word for lost data.
+func (r *dumpRun) overrun(set []byte) error {
+	b := request{typ: unix.NLMSG_OVERRUN, body: set}.encode(0)
+	native.PutUint16(b[6:], 0)
+	return r.out.write(b)
+}
+
+// setOf turns a set's message into the body of a request for its elements: family, table, name. The table and the name
+// have the attribute numbers 1 and 2 in both (NFTA_SET_*, NFTA_SET_ELEM_LIST_*).
+func setOf(body []byte) ([]byte, error) {
+	if len(body) < 4 {
+		return nil, errors.New("set message is cut")
+	}
+	ad, err := netlink.NewAttributeDecoder(body[4:])
+	if err != nil {
+		return nil, fmt.Errorf("parse set: %w", err)
+	}
+	ae := netlink.NewAttributeEncoder()
+	for ad.Next() {
+		if t := ad.Type(); t == unix.NFTA_SET_TABLE || t == unix.NFTA_SET_NAME {
+			ae.Bytes(t, ad.Bytes())
+		}
+	}
+	names, err := ae.Encode()
+	if err = errors.Join(err, ad.Err()); err != nil {
+		return nil, fmt.Errorf("parse set: %w", err)
+	}
+	return append(nfgenmsg(body[0]), names...), nil
+}
+
+// hookFamily is a protocol family with the number of its hooks (include/uapi/linux/netfilter*.h, Linux 6.18).
+type hookFamily struct {
+	family uint8
+	hooks  uint32
+}
+
+// hooks asks for every hook in turn. A family or a hook that this kernel lacks is passed over, once the first request has
+// shown that the subsystem itself is there.
+func (r *dumpRun) hooks() error {
+	for _, f := range []hookFamily{{unix.NFPROTO_IPV4, 5}, {unix.NFPROTO_IPV6, 5}, {unix.NFPROTO_ARP, 3}, {unix.NFPROTO_BRIDGE, 6}} {
+		for hook := range f.hooks {
+			first := f.family == unix.NFPROTO_IPV4 && hook == 0
+			if err := r.hook(f.family, hook, "", first); err != nil {
+				return err
+			}
+		}
+	}
+	links, _ := rtnlDump(DumpLinks)
+	list, err := r.aside(links.protocol, links.request)
+	if err != nil {
+		return err
+	}
+	return eachMessage(list, func(_ uint16, body []byte) error {
+		name := linkName(body)
+		if name == "" {
+			return nil
+		}
+		return errors.Join(r.hook(unix.NFPROTO_NETDEV, 0, name, false), r.hook(unix.NFPROTO_NETDEV, 1, name, false))
+	})
+}
+
+// hook asks for one hook; the request stands before the replies. required makes a refusal an error.
+func (r *dumpRun) hook(family uint8, hook uint32, device string, required bool) error {
+	if int64(r.out.size) >= r.limit {
+		r.truncated = true
+		return nil
+	}
+	ae := netlink.NewAttributeEncoder()
+	ae.Bytes(attrHookNum, []byte{0, 0, 0, byte(hook)})
+	if device != "" {
+		ae.String(attrHookDev, device)
+	}
+	attrs, err := ae.Encode()
+	if err != nil {
+		return err
+	}
+	q := request{typ: nfType(subsysHook, msgHookGet), flags: unix.NLM_F_DUMP, body: append(nfgenmsg(family), attrs...)}
+	before := r.out.size
+	if err := r.out.write(q.encode(0)); err != nil {
+		return err
+	}
+	cut, err := r.ask(unix.NETLINK_NETFILTER, q, r.limit)
+	r.truncated = r.truncated || cut
+	if err != nil {
+		r.out.cut(before)
+	}
+	if !required && isAny(err, unix.EINVAL, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT, unix.ENODEV) {
+		return nil
+	}
+	return err
+}
+
+// linkName is IFLA_IFNAME of a link's message.
+func linkName(body []byte) string {
+	if len(body) < unix.SizeofIfInfomsg {
+		return ""
+	}
+	ad, err := netlink.NewAttributeDecoder(body[unix.SizeofIfInfomsg:])
+	if err != nil {
+		return ""
+	}
+	for ad.Next() {
+		if ad.Type() == unix.IFLA_IFNAME {
+			return ad.String()
+		}
+	}
+	return ""
+}
+
+// eachMessage calls f for every message of a dump with its type and what follows its header.
+func eachMessage(b []byte, f func(typ uint16, body []byte) error) error {
+	for len(b) > 0 {
+		if len(b) < nlHeader {
+			return errors.New("netlink message is cut")
+		}
+		size := int(native.Uint32(b))
+		if size < nlHeader || size > len(b) {
+			return fmt.Errorf("netlink message of %d bytes in %d", size, len(b))
+		}
+		if err := f(native.Uint16(b[4:]), b[nlHeader:size]); err != nil {
+			return err
+		}
+		b = b[min((size+3)&^3, len(b)):]
+	}
+	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
