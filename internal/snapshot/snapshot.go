@@ -191,6 +191,8 @@ type Topology struct {
 	Routes     Value[[]Route]      `json:"routes"`
 	Rules      Value[[]PolicyRule] `json:"policyRules"`
 	Namespaces Value[[]Namespace]  `json:"namespaces"`
+	// NamespacesIncomplete says why there may be namespaces that Namespaces does not list ("" when it lists all).
+	NamespacesIncomplete string `json:"namespacesIncomplete,omitempty"`
 }
 
 // Link is a network interface.
@@ -242,10 +244,12 @@ type PolicyRule struct {
 	Action   string           `json:"action"` // lookup, blackhole, unreachable, prohibit, goto, nop
 }
 
-// Namespace is a network namespace other than the node's own, found through the processes that live in it.
+// Namespace is a network namespace other than the node's own, found through the processes that live in it or the
+// file that keeps it alive.
 type Namespace struct {
-	ID        uint64                   `json:"id"`   // inode of its nsfs file: "net:[ID]"
-	PIDs      []int                    `json:"pids"` // at most 8, the lowest
+	ID        uint64                   `json:"id"`              // inode of its nsfs file: "net:[ID]"
+	Names     []string                 `json:"names,omitempty"` // files that keep it alive, in /run/netns or /run/docker/netns
+	PIDs      []int                    `json:"pids"`            // at most 8, the lowest
 	Processes int                      `json:"processes"`
 	Command   string                   `json:"command"` // comm of the lowest pid
 	CGroup    string                   `json:"cgroup,omitempty"`

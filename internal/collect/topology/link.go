@@ -103,15 +103,14 @@ func parseQdisc(m message) (qdisc, bool, error) {
 
 // joinQdiscs notes each qdisc at its link. Whether filters hang in it is another dump, so it reads "may".
 func joinQdiscs(links []snapshot.Link, qdiscs []qdisc) {
+	kinds := map[uint32][]string{}
+	for _, q := range qdiscs {
+		kinds[q.link] = append(kinds[q.link], q.kind+" qdisc, may carry filters")
+	}
 	for i := range links {
-		l := &links[i]
-		for _, q := range qdiscs {
-			if q.link == l.Index {
-				l.TCPrograms = append(l.TCPrograms, q.kind+" qdisc, may carry filters")
-			}
-		}
-		slices.Sort(l.TCPrograms)
-		l.TCPrograms = slices.Compact(l.TCPrograms)
+		programs := kinds[links[i].Index]
+		slices.Sort(programs)
+		links[i].TCPrograms = slices.Compact(programs)
 	}
 }
 

@@ -51,7 +51,7 @@ func (collector) Collect(ev *host.Evidence, doc *snapshot.Document) []snapshot.M
 			links[i].TCPrograms = []string{"unknown: queueing disciplines could not be read"}
 		}
 	}
-	t.Namespaces = r.namespaces(links)
+	t.Namespaces, t.NamespacesIncomplete = r.namespaces(links)
 	return r.missing
 }
 
