@@ -1,0 +1,198 @@
+// Package sarif writes the report as SARIF 2.1.0 that GitHub code scanning accepts: one run for all hosts, every result
+// at a file, a stable fingerprint, and an incomplete audit marked as such, because GitHub takes an absent result for a
+// fixed one. Findings alone are results; the outcome of everything else stands in the run's properties.
+package sarif
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+
+	"github.com/ctaudit/ctaudit/internal/render/escape"
+	"github.com/ctaudit/ctaudit/internal/render/json"
+	"github.com/ctaudit/ctaudit/internal/report"
+)
+
+// GroupAbove is the number of results above which they are grouped: GitHub shows 5,000 and refuses 25,000.
+const GroupAbove = 4500
+
+const (
+	schemaURI      = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+	informationURI = "https://github.com/ctaudit/ctaudit"
+)
+
+// Options are the choices of the user.
+type Options struct {
+	Map      []Mapping         // the files to edit, by control
+	Hosts    map[string]Anchor // the line of a host in an inventory that lies in the repository, by host
+	Anchor   Anchor            // for everything else; empty: a virtual path
+	Category string            // tells several uploads of one commit apart
+	Waived   bool              // write waived findings as suppressed results, which GitHub shows as open alerts
+	Note     func(string)      // told when results are grouped; may be nil
+}
+
+// Writer is the handler.
+type Writer struct {
+	w     io.Writer
+	opts  Options
+	tool  string
+	rules []rule
+	index map[string]int    // rule index by control id
+	areas map[string]string // by control id
+
+	results  []result
+	groups   []string // by result: the host's first inventory group
+	outcomes []outcome
+	hosts    []hostStatus
+	troubles []notification
+}
+
+// New returns a handler that writes to w when it ends.
+func New(w io.Writer, opts Options) *Writer {
+	return &Writer{w: w, opts: opts, index: map[string]int{}, areas: map[string]string{}, results: []result{}, outcomes: []outcome{}, hosts: []hostStatus{}}
+}
+
+// Begin takes the controls.
+func (w *Writer) Begin(r *report.Report) error {
+	w.tool = r.Tool
+	w.rules = rules(r.Controls)
+	for i, c := range r.Controls {
+		w.index[c.ID], w.areas[c.ID] = i, c.Area
+	}
+	return nil
+}
+
+// Host takes one host's results.
+func (w *Writer) Host(h *report.Host) error {
+	w.hosts = append(w.hosts, hostStatus{escape.Line(h.Name), string(h.Status), escape.Line(h.Error)})
+	var unknown []string
+	for i := range h.Results {
+		r := &h.Results[i]
+		w.outcomes = append(w.outcomes, outcome{escape.Line(h.Name), escape.Line(r.Control), escape.Line(r.Subject), string(r.Outcome), string(r.Severity)})
+		switch {
+		case r.Outcome == report.Fail, r.Outcome == report.Waived && w.opts.Waived:
+			w.results = append(w.results, w.result(h, r))
+			w.groups = append(w.groups, group(h))
+		case r.Outcome == report.Unknown:
+			unknown = append(unknown, escape.Line(r.Control+" ("+r.Subject+"): "+r.Message))
+		}
+	}
+	switch {
+	case h.Status == report.HostError:
+		w.trouble("error", h, "could not be audited: "+escape.Line(h.Error))
+	case len(unknown) > 0:
+		w.trouble("warning", h, fmt.Sprintf("%d undecided: %s", len(unknown), strings.Join(unknown, "; ")))
+	}
+	return nil
+}
+
+func (w *Writer) trouble(level string, h *report.Host, what string) {
+	w.troubles = append(w.troubles, notification{level, message{Text: text(sentence("Host " + escape.Line(h.Name) + ": " + what))}})
+}
+
+// End writes the file.
+func (w *Writer) End(_ report.Summary, e report.Exit) error {
+	if len(w.results) > GroupAbove {
+		n := len(w.results)
+		w.results = w.grouped()
+		if w.opts.Note != nil {
+			w.opts.Note(fmt.Sprintf("sarif: %d findings are written as %d results, grouped by control and inventory group", n, len(w.results)))
+		}
+	}
+	doc := log{Schema: schemaURI, Version: "2.1.0", Runs: []run{w.run(e)}}
+	b, err := json.Marshal(doc, "")
+	if err != nil {
+		return fmt.Errorf("write sarif: %w", err)
+	}
+	_, err = w.w.Write(append(b, '\n'))
+	return err
+}
+
+func (w *Writer) run(e report.Exit) run {
+	r := run{
+		Tool: tool{w.driver()},
+		Invocations: []invocation{{
+			ExecutionSuccessful: !e.Incomplete, ExitCode: e.Code, ExitCodeDescription: sentence(e.Reason), ToolExecutionNotifications: w.troubles,
+		}},
+		Results:    w.results,
+		Properties: runProperties{w.hosts, w.outcomes},
+	}
+	if w.opts.Category != "" {
+		r.AutomationDetails = &automationDetails{escape.Line(strings.TrimSuffix(w.opts.Category, "/")) + "/"}
+	}
+	return r
+}
+
+var semver = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
+
+func (w *Writer) driver() driver {
+	d := driver{Name: "ctaudit", InformationURI: informationURI, Rules: w.rules}
+	_, version, _ := strings.Cut(w.tool, " ")
+	d.Version = escape.Line(version)
+	if v := strings.TrimPrefix(version, "v"); semver.MatchString(v) {
+		d.SemanticVersion = v
+	}
+	return d
+}
+
+func (w *Writer) area(control string) string { return orElse(w.areas[control], "control") }
+
+func (w *Writer) result(h *report.Host, r *report.Result) result {
+	host, subject := escape.Line(h.Name), escape.Line(r.Subject)
+	a := w.anchor(h, r)
+	res := result{
+		RuleID: escape.Line(r.Control), Kind: "fail", Level: level(r.Severity), Message: message{Text: text(describe(h, r))},
+		Locations: []location{{
+			PhysicalLocation: physicalLocation{artifactLocation{uri(a.Path)}, region{a.Line}},
+			LogicalLocations: []logicalLocation{{Name: subject, FullyQualifiedName: host + "/" + subject, Kind: "resource"}},
+		}},
+		PartialFingerprints: fingerprint(report.Fingerprint(r.Control, h.Name, r.Subject)),
+		Properties: resultProperties{
+			Host: host, Group: group(h), Subject: subject, Outcome: string(r.Outcome), Severity: string(r.Severity), Fix: escape.Lines(r.Fix),
+		},
+	}
+	if i, ok := w.index[r.Control]; ok {
+		res.RuleIndex = &i
+	}
+	for _, e := range r.Evidence {
+		res.Properties.Evidence = append(res.Properties.Evidence, evidence{escape.Line(e.Kind), escape.Line(e.Name), escape.Line(e.Value)})
+	}
+	if r.Outcome == report.Waived {
+		res.Suppressions = []suppression{{Kind: "external", Status: "accepted"}}
+	}
+	return res
+}
+
+// fingerprint is the only one that GitHub reads.
+func fingerprint(hex string) map[string]string {
+	return map[string]string{"primaryLocationLineHash": hex[:16] + ":1"}
+}
+
+// describe is what a person reads in the alert: host, subject, message and what was seen.
+func describe(h *report.Host, r *report.Result) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, %s: %s", escape.Line(h.Name), escape.Line(r.Subject), sentence(escape.Line(r.Message)))
+	for _, e := range r.Evidence {
+		fmt.Fprintf(&b, "\n%s: %s: %s", escape.Line(e.Kind), escape.Line(e.Name), escape.Line(e.Value))
+	}
+	return sentence(b.String())
+}
+
+var (
+	link        = regexp.MustCompile(`\[([^\]\n]*)\]\(`)
+	placeholder = regexp.MustCompile(`\{([0-9]+)\}`)
+)
+
+// text keeps a message plain: what looks like an embedded link or a placeholder to a SARIF viewer is escaped
+// (SARIF 2.1.0, sections 3.11.5 and 3.11.6).
+func text(s string) string {
+	return placeholder.ReplaceAllString(link.ReplaceAllString(s, `\[$1\](`), "{{$1}}")
+}
+
+func group(h *report.Host) string {
+	if len(h.Groups) == 0 {
+		return ""
+	}
+	return escape.Line(h.Groups[0])
+}

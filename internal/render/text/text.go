@@ -1,0 +1,236 @@
+// Package text writes the report for people: who the node is, the verdict on each question with the packet's way as a small
+// picture, what was found with its fix, what could not be read, and the counts.
+package text
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/ctaudit/ctaudit/internal/report"
+)
+
+// Writer is the handler.
+type Writer struct {
+	*printer
+	titles map[string]string // by control id
+	hosts  int
+}
+
+// New returns a handler that writes to w.
+func New(w io.Writer, opts Options) *Writer { return &Writer{printer: newPrinter(w, opts)} }
+
+// Begin takes the controls' titles.
+func (w *Writer) Begin(r *report.Report) error {
+	w.titles = map[string]string{}
+	for _, c := range r.Controls {
+		w.titles[c.ID] = c.Title
+	}
+	return nil
+}
+
+// Host writes one host.
+func (w *Writer) Host(h *report.Host) error {
+	if w.hosts++; w.hosts > 1 {
+		w.line("")
+	}
+	w.head(h)
+	if h.Status == report.HostError {
+		w.line("")
+		w.wrapped("  "+w.in(red, w.g.bad+" NOT AUDITED")+"  ", w.safe(h.Error))
+	}
+	w.answers(h.Answers)
+	w.findings(h.Results)
+	w.undecided(h.Results)
+	w.rest(h.Results)
+	w.missing(h.Missing)
+	return w.err
+}
+
+// End writes the counts.
+func (w *Writer) End(s report.Summary, _ report.Exit) error {
+	var parts []string
+	for _, sev := range slices.Backward(report.Severities[:]) {
+		if n := s.Failures[sev]; n > 0 {
+			parts = append(parts, w.in(severityStyle(sev), fmt.Sprintf("%d %s", n, sev)))
+		}
+	}
+	if len(parts) == 0 {
+		parts = append(parts, w.in(green, "no finding"))
+	}
+	for _, c := range []struct {
+		outcome report.Outcome
+		noun    string
+		style   style
+	}{{report.Unknown, "undecided", purple}, {report.Waived, "waived", dim}, {report.Pass, "passed", green}, {report.NotApplicable, "not applicable", dim}} {
+		if n := s.Outcomes[c.outcome]; n > 0 {
+			parts = append(parts, w.in(c.style, fmt.Sprintf("%d %s", n, c.noun)))
+		}
+	}
+	if s.Hosts != 1 {
+		parts = append(parts, count(s.Hosts, "host"))
+	}
+	if s.Errors > 0 {
+		parts = append(parts, w.in(red, fmt.Sprintf("%d not audited", s.Errors)))
+	}
+	w.line("")
+	w.line(strings.Join(parts, w.g.sep))
+	return w.err
+}
+
+func (w *Writer) head(h *report.Host) {
+	var parts []string
+	if h.OS != "" {
+		parts = append(parts, w.safe(h.OS))
+	}
+	if h.Kernel != "" {
+		parts = append(parts, "Linux "+w.safe(h.Kernel))
+	}
+	if !h.Taken.IsZero() {
+		parts = append(parts, h.Taken.UTC().Format("2006-01-02 15:04:05 UTC"))
+	}
+	w.wrapped(w.in(bold, w.safe(h.Name))+"  ", strings.Join(parts, w.g.sep))
+}
+
+// section writes a heading once something stands under it.
+func (w *Writer) section(title string) {
+	w.line("")
+	w.line(w.in(bold, title))
+}
+
+func (w *Writer) findings(results []report.Result) {
+	failed := outcomes(results, report.Fail)
+	slices.SortStableFunc(failed, func(a, b *report.Result) int { return cmp.Compare(rank(b.Severity), rank(a.Severity)) })
+	if len(failed) == 0 {
+		return
+	}
+	w.section("Findings")
+	for _, r := range failed {
+		w.finding(w.in(severityStyle(r.Severity), fmt.Sprintf("%-8s", strings.ToUpper(string(r.Severity)))), r)
+	}
+}
+
+func (w *Writer) undecided(results []report.Result) {
+	unknown := outcomes(results, report.Unknown)
+	if len(unknown) == 0 {
+		return
+	}
+	w.section("Undecided")
+	for _, r := range unknown {
+		w.finding(w.in(purple, "UNKNOWN "), r)
+	}
+}
+
+// indent is where a finding's text stands: behind the severity.
+const indent = "           "
+
+func (w *Writer) finding(label string, r *report.Result) {
+	if !w.opts.Quiet {
+		w.line("")
+	}
+	w.wrapped("  "+label+" ", w.in(bold, w.safe(r.Control))+"  "+w.safe(w.titles[r.Control]))
+	w.wrapped(indent, w.safe(r.Subject)+": "+w.safe(r.Message))
+	if w.opts.Quiet {
+		return
+	}
+	w.evidence(r.Evidence)
+	if r.Hint != "" {
+		w.wrapped(indent+w.in(cyan, "hint")+" ", w.safe(r.Hint))
+	}
+	w.fix(r.Fix)
+}
+
+func (w *Writer) evidence(list []report.Evidence) {
+	widest := 0
+	for _, e := range list {
+		widest = max(widest, width(w.safe(e.Kind)))
+	}
+	for _, e := range list {
+		what := w.safe(e.Name)
+		if e.Value != "" && e.Name != "" {
+			what += w.relation(e.Kind)
+		}
+		w.wrapped(indent+w.in(dim, pad(w.safe(e.Kind), widest))+"  ", what+w.safe(e.Value))
+	}
+}
+
+// relation stands between a fact's name and its value.
+func (w *Writer) relation(kind string) string {
+	if kind == "sysctl" || kind == "counter" {
+		return " = "
+	}
+	return ": "
+}
+
+// fix prints commands as they are to be pasted: never wrapped, nothing in front but blanks.
+func (w *Writer) fix(commands string) {
+	if commands == "" {
+		return
+	}
+	w.line(indent + w.in(cyan, "fix"))
+	for l := range strings.Lines(strings.TrimSpace(commands)) {
+		w.line(indent + "  " + w.safe(strings.TrimRight(l, "\r\n")))
+	}
+}
+
+// rest lists what is only counted without -v.
+func (w *Writer) rest(results []report.Result) {
+	if !w.opts.Verbose {
+		return
+	}
+	for _, s := range []struct {
+		outcome report.Outcome
+		title   string
+	}{{report.Waived, "Waived"}, {report.Pass, "Passed"}, {report.NotApplicable, "Not applicable"}} {
+		list := outcomes(results, s.outcome)
+		if len(list) == 0 {
+			continue
+		}
+		w.section(s.title)
+		for _, r := range list {
+			w.wrapped("  "+w.safe(r.Control)+"  ", w.safe(r.Subject)+": "+w.safe(r.Message))
+		}
+	}
+}
+
+// missing names what could not be read, each cause and each hint once.
+func (w *Writer) missing(list []report.Missing) {
+	if len(list) == 0 {
+		return
+	}
+	w.section("Could not be read")
+	type cause struct{ collector, why, hint string }
+	at := map[cause]int{}
+	var causes []cause
+	var what [][]string
+	for _, m := range list {
+		c := cause{m.Collector, m.Why, m.Hint}
+		i, ok := at[c]
+		if !ok {
+			i = len(causes)
+			at[c] = i
+			causes, what = append(causes, c), append(what, nil)
+		}
+		what[i] = append(what[i], w.safe(m.What))
+	}
+	for i, c := range causes {
+		w.wrapped("  "+pad(w.safe(c.collector), 9)+"  ", strings.Join(what[i], ", ")+": "+w.safe(c.why))
+		if c.hint != "" && !(i+1 < len(causes) && causes[i+1].hint == c.hint) {
+			w.wrapped(indent+w.in(cyan, "hint")+"  ", w.safe(c.hint))
+		}
+	}
+}
+
+func outcomes(results []report.Result, o report.Outcome) []*report.Result {
+	var out []*report.Result
+	for i := range results {
+		if results[i].Outcome == o {
+			out = append(out, &results[i])
+		}
+	}
+	return out
+}
+
+func rank(s report.Severity) int { return slices.Index(report.Severities[:], s) }
