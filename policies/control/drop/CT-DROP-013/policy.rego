@@ -1,0 +1,56 @@
+# METADATA
+# title: An INVALID drop that no packet reaches
+# description: |
+#   A rule that drops INVALID packets stands in a chain that no base chain leads to, in a dormant table, or behind a match that
+#   needs a conntrack entry, which no INVALID packet has. It does nothing.
+# related_resources:
+#   - ref: https://github.com/kubernetes/kubernetes/issues/117924
+#   - ref: https://wiki.nftables.org/wiki-nftables/index.php/Configuring_tables
+# custom:
+#   severity: high
+#   remediation: |
+#     Jump to the chain from the hook, wake the table, or put the drop into mangle PREROUTING; otherwise delete the rule.
+package control.drop["CT-DROP-013"]
+
+import data.lib.drops
+import data.lib.fix
+import data.lib.node
+
+reasons := {"unreferenced", "dormant", "needs-entry"}
+
+# A dead rule is found by having no hook, or by what the evaluator says about it.
+dead := [d | some d in input.drops; is_dead(d)]
+
+is_dead(d) if count(d.hooks) == 0
+
+is_dead(d) if {
+	some s in input.exposure[_].shadowed
+	s.reason in reasons
+	drops.same(s.rule, d.rule)
+}
+
+results contains drops.clear("Every INVALID drop can be reached.") if count(dead) == 0
+
+results contains drops.weigh(place, ds, {
+	"message": sprintf("No packet reaches %s: %s.", [drops.named(ds), why(ds)]),
+	"severity": node.base_severity,
+	"evidence": drops.evidence(ds),
+	"fix": drops.remedy(ds),
+	"tidy": fix.delete(drops.lead(ds).rule),
+}) if {
+	some place, ds in drops.by_place(dead)
+}
+
+explanation := {
+	"unreferenced": "no base chain leads to it",
+	"dormant": "its table is dormant",
+	"needs-entry": "it matches only packets with a conntrack entry, and INVALID ones have none",
+}
+
+why(ds) := explanation[reason] if {
+	reason := min({s.reason |
+		some s in input.exposure[_].shadowed
+		s.reason in reasons
+		drops.same(s.rule, drops.lead(ds).rule)
+	})
+} else := explanation.unreferenced
