@@ -1,0 +1,18 @@
+// Package registry lists the collectors. It is the only place that knows them all.
+package registry
+
+import (
+	"github.com/ctaudit/ctaudit/internal/collect"
+	"github.com/ctaudit/ctaudit/internal/collect/kernel"
+	"github.com/ctaudit/ctaudit/internal/collect/sysctl"
+	"github.com/ctaudit/ctaudit/internal/collect/topology"
+)
+
+// All returns every collector, in the order in which documents account for them.
+func All() []collect.Collector {
+	return []collect.Collector{
+		kernel.New(),
+		sysctl.New(),
+		topology.New(),
+	}
+}
