@@ -15,8 +15,8 @@ const (
 	defaultFileLimit = 1 << 20
 )
 
-// limit is the need's cap, or its kind's.
-func (n Need) limit() int64 {
+// Cap is the need's limit in bytes, or the default of its kind.
+func (n Need) Cap() int64 {
 	switch {
 	case n.Limit > 0:
 		return n.Limit

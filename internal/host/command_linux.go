@@ -33,6 +33,16 @@ func searchPath() []string {
 	return dirs
 }
 
+// lookUpFirst finds the first of the alternatives "a|b" that is there.
+func lookUpFirst(names string, dirs []string) (file string, err error) {
+	for name := range strings.SplitSeq(names, "|") {
+		if file, err = lookUp(name, dirs); err == nil {
+			return file, nil
+		}
+	}
+	return "", err
+}
+
 // lookUp finds the program as execvp would: a file that may not be run counts only if no folder has one that may.
 func lookUp(name string, dirs []string) (string, error) {
 	if filepath.IsAbs(name) {
@@ -79,10 +89,12 @@ type process struct {
 // startCommand starts argv on the calling thread, so that it inherits that thread's namespace.
 func startCommand(argv []string) (*process, error) {
 	dirs := searchPath()
-	file, err := lookUp(argv[0], dirs)
+	file, err := lookUpFirst(argv[0], dirs)
 	if err != nil {
 		return nil, err
 	}
+	// Programs with many names look at the first argument for the name they were called by.
+	argv = append([]string{file}, argv[1:]...)
 	p := &process{cmd: &exec.Cmd{Path: file, Args: argv, Env: environment(dirs), Dir: "/", SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}}
 	var outW, errW *os.File
 	if p.stdout, outW, err = os.Pipe(); err != nil {

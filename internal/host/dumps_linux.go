@@ -173,7 +173,7 @@ func (d *dumper) once(ctx context.Context, n Need) *Answer {
 			return &Answer{Absent: true}
 		}
 	}
-	r := &dumpRun{ctx: ctx, spec: spec, limit: n.limit()}
+	r := &dumpRun{ctx: ctx, spec: spec, limit: n.Cap()}
 	defer r.close()
 	err := r.run(n.Args[0])
 	// An unknown subsystem or message is EINVAL (nfnetlink_rcv_msg); so it means absent where it may be unknown.

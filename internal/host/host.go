@@ -18,6 +18,7 @@ const (
 	// Glob is every regular file that a shell pattern matches (path.Match syntax), contents included.
 	Glob Kind = "glob"
 	// Command is a program without a shell: argv[0] is looked up in PATH and the usual sbin folders.
+	// "a|b" in its place names alternatives: the first one found is run, under its own name.
 	Command Kind = "command"
 	// Netlink is a dump by its name (the Dump constants). The answer is the kernel's messages, headers included, one
 	// behind the other, each padded to 4 bytes, as they came from the socket.

@@ -231,7 +231,7 @@ func (f *fetch) readNeed(n Need) *Answer {
 	case File:
 		return f.readFile(n)
 	case Glob:
-		return readGlob(n.Args[0], n.limit())
+		return readGlob(n.Args[0], n.Cap())
 	case Netlink:
 		return f.dumper.read(f.ctx, n)
 	case Namespaces:
@@ -245,7 +245,7 @@ func (f *fetch) readFile(n Need) *Answer {
 		// sysfs shows the namespace that it was mounted in, whoever reads it.
 		return &Answer{Err: "sysfs does not show another network namespace"}
 	}
-	return readFile(n.Args[0], n.limit())
+	return readFile(n.Args[0], n.Cap())
 }
 
 // unmet returns the answer to a need whose condition does not hold or cannot be told, nil when it holds.
@@ -312,5 +312,5 @@ func (f *fetch) runCommand(n Need) *Answer {
 	case held != nil:
 		return held
 	}
-	return p.finish(f.ctx, n.limit())
+	return p.finish(f.ctx, n.Cap())
 }

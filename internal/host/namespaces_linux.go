@@ -53,7 +53,7 @@ func (d *dumper) namespaces(ctx context.Context, n Need) *Answer {
 		list[i] = *s.found[id]
 	}
 	d.enterAll(ctx, list, n.Args)
-	list, cut := fittingNamespaces(list, n.limit())
+	list, cut := fittingNamespaces(list, n.Cap())
 	a.Truncated = a.Truncated || cut
 	if a.Data, err = encodeNamespaces(list); err != nil {
 		return &Answer{Err: err.Error()}
@@ -97,7 +97,7 @@ func (s *survey) processes() error {
 	if err != nil {
 		return err
 	}
-	var pids []int
+	var pids, veiled []int
 	for _, name := range names {
 		if pid, err := strconv.Atoi(name); err == nil && pid > 0 {
 			pids = append(pids, pid)
@@ -106,38 +106,76 @@ func (s *survey) processes() error {
 	slices.Sort(pids)
 	s.hidden = len(pids) > 0 && pids[0] != 1
 	for _, pid := range pids {
-		s.process(pid)
+		inode, err := processNetns(pid)
+		switch {
+		case err == nil:
+			s.add(pid, inode)
+		case isAny(err, unix.EACCES, unix.EPERM):
+			veiled = append(veiled, pid)
+		} // any other error: it has ended meanwhile
 	}
+	s.unveil(veiled)
 	return nil
 }
 
-func (s *survey) process(pid int) {
-	link, err := readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
+// processNetns is the number in the link "net:[4026531840]".
+func processNetns(pid int) (inode uint64, err error) {
+	var buf [64]byte
+	n, err := unix.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid), buf[:])
 	if err != nil {
-		// Any other error: it has ended meanwhile.
-		if isAny(err, unix.EACCES, unix.EPERM) && !sharesOurs(pid) {
-			s.denied++
-		}
-		return
+		return 0, err
 	}
-	var inode uint64
-	if _, err := fmt.Sscanf(link, "net:[%d]", &inode); err != nil || inode == s.own {
+	_, err = fmt.Sscanf(string(buf[:n]), "net:[%d]", &inode)
+	return inode, err
+}
+
+func (s *survey) add(pid int, inode uint64) {
+	if inode == s.own {
 		return
 	}
 	n := s.at(inode)
 	n.Processes++
-	if len(n.PIDs) < pidsKept {
-		n.PIDs = append(n.PIDs, pid)
+	n.PIDs = append(n.PIDs, pid)
+	slices.Sort(n.PIDs)
+	n.PIDs = n.PIDs[:min(len(n.PIDs), pidsKept)]
+}
+
+// unveil places the processes whose namespace we may not see: that takes the right to trace them. The folder
+// /proc/PID/net/stat, made anew with each namespace (Linux 6.18, fs/proc/proc_net.c proc_net_ns_init), is there for all to
+// compare, so those that share a namespace with us or with a process that we do see are known. The others count as denied.
+func (s *survey) unveil(veiled []int) {
+	if len(veiled) == 0 {
+		return
+	}
+	known := map[unix.Stat_t]uint64{}
+	learn := func(dir string, inode uint64) {
+		if st, ok := statFolder(dir); ok {
+			known[st] = inode
+		}
+	}
+	learn("/proc/thread-self", s.own)
+	for inode, n := range s.found {
+		learn(fmt.Sprintf("/proc/%d", n.PIDs[0]), inode)
+	}
+	for _, pid := range veiled {
+		st, ok := statFolder(fmt.Sprintf("/proc/%d", pid))
+		inode, match := known[st]
+		switch {
+		case ok && match:
+			s.add(pid, inode)
+		case ok:
+			s.denied++
+		}
 	}
 }
 
-// sharesOurs says that the process, whose namespace may not be seen, is in the node's own. Seeing the namespace takes the
-// right to trace the process; the folder /proc/PID/net/stat, made anew with each namespace (Linux 6.18, fs/proc/proc_net.c
-// proc_net_ns_init), is there for all to compare.
-func sharesOurs(pid int) bool {
-	var its, ours unix.Stat_t
-	return unix.Stat(fmt.Sprintf("/proc/%d/net/stat", pid), &its) == nil &&
-		unix.Stat("/proc/thread-self/net/stat", &ours) == nil && its.Ino == ours.Ino && its.Dev == ours.Dev
+// statFolder identifies the folder dir/net/stat by its device and inode.
+func statFolder(dir string) (id unix.Stat_t, ok bool) {
+	var st unix.Stat_t
+	if unix.Stat(dir+"/net/stat", &st) != nil {
+		return id, false
+	}
+	return unix.Stat_t{Dev: st.Dev, Ino: st.Ino}, true
 }
 
 func (s *survey) at(inode uint64) *NamespaceEvidence {
@@ -147,15 +185,6 @@ func (s *survey) at(inode uint64) *NamespaceEvidence {
 		s.found[inode] = n
 	}
 	return n
-}
-
-func readlink(name string) (string, error) {
-	var buf [64]byte
-	n, err := unix.Readlink(name, buf[:])
-	if err != nil {
-		return "", err
-	}
-	return string(buf[:n]), nil
 }
 
 // names adds the namespaces that are mounted in the folders. Other files there are no namespaces.
