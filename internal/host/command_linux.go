@@ -34,13 +34,18 @@ func searchPath() []string {
 }
 
 // lookUpFirst finds the first of the alternatives "a|b" that is there.
-func lookUpFirst(names string, dirs []string) (file string, err error) {
+func lookUpFirst(names string, dirs []string) (string, error) {
+	found := error(unix.ENOENT)
 	for name := range strings.SplitSeq(names, "|") {
-		if file, err = lookUp(name, dirs); err == nil {
+		file, err := lookUp(name, dirs)
+		if err == nil {
 			return file, nil
 		}
+		if !errors.Is(err, unix.ENOENT) {
+			found = err
+		}
 	}
-	return "", err
+	return "", found
 }
 
 // lookUp finds the program as execvp would: a file that may not be run counts only if no folder has one that may.
