@@ -131,6 +131,7 @@ type IPTables struct {
 	// LegacyLoaded lists the legacy tables that the kernel has registered (ip_tables_names), by family.
 	LegacyLoaded map[netfilter.Family]Value[[]string] `json:"legacyLoaded"`
 	// NFTRead says that the iptables-nft tables of that family were read by the tool: nftables' copies then step back.
+	// That holds table by table: one that is not among Tables, or is Incomplete there, was not read by the tool.
 	NFTRead map[netfilter.Family]bool `json:"nftRead"`
 }
 
