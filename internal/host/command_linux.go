@@ -7,8 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -21,60 +19,6 @@ const (
 	stderrKept     = 8 << 10
 	pipeSize       = 1 << 20 // the most that an unprivileged process may ask for; fewer switches on 16 MB of rules
 )
-
-// searchPath is the caller's PATH, absolute folders only, with the folders behind it where the netfilter tools live.
-func searchPath() []string {
-	var dirs []string
-	for _, d := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin") {
-		if filepath.IsAbs(d) && !slices.Contains(dirs, d) {
-			dirs = append(dirs, d)
-		}
-	}
-	return dirs
-}
-
-// lookUpFirst finds the first of the alternatives "a|b" that is there.
-func lookUpFirst(names string, dirs []string) (string, error) {
-	found := error(unix.ENOENT)
-	for name := range strings.SplitSeq(names, "|") {
-		file, err := lookUp(name, dirs)
-		if err == nil {
-			return file, nil
-		}
-		if !errors.Is(err, unix.ENOENT) {
-			found = err
-		}
-	}
-	return "", found
-}
-
-// lookUp finds the program as execvp would: a file that may not be run counts only if no folder has one that may.
-func lookUp(name string, dirs []string) (string, error) {
-	if filepath.IsAbs(name) {
-		dirs = []string{""}
-	} else if strings.ContainsRune(name, '/') {
-		return "", unix.EINVAL
-	}
-	found := error(unix.ENOENT)
-	for _, d := range dirs {
-		file := filepath.Join(d, name)
-		var st unix.Stat_t
-		err := unix.Stat(file, &st)
-		if err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
-			continue
-		}
-		if err == nil {
-			err = unix.Access(file, unix.X_OK)
-		}
-		if err == nil {
-			return file, nil
-		}
-		if errors.Is(err, unix.EACCES) {
-			found = err
-		}
-	}
-	return "", found
-}
 
 // environment is all that a command sees. XTABLES_LOCKFILE is passed on, because it names the lock to wait for.
 func environment(dirs []string) []string {
@@ -92,14 +36,14 @@ type process struct {
 }
 
 // startCommand starts argv on the calling thread, so that it inherits that thread's namespace.
-func startCommand(argv []string) (*process, error) {
+func startCommand(argv []string, m *modules) (*process, error) {
 	dirs := searchPath()
-	file, err := lookUpFirst(argv[0], dirs)
+	name, file, err := findProgram(argv[0], dirs, m)
 	if err != nil {
 		return nil, err
 	}
 	// Programs with many names look at the first argument for the name they were called by.
-	argv = append([]string{file}, argv[1:]...)
+	argv = append([]string{name}, argv[1:]...)
 	p := &process{cmd: &exec.Cmd{Path: file, Args: argv, Env: environment(dirs), Dir: "/", SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}}
 	var outW, errW *os.File
 	if p.stdout, outW, err = os.Pipe(); err != nil {

@@ -300,7 +300,7 @@ func (f *fetch) runCommand(n Need) *Answer {
 	var failure error
 	err := f.ns.do(func() {
 		if held = f.unmet(n); held == nil {
-			p, failure = startCommand(n.Args)
+			p, failure = startCommand(n.Args, f.dumper.modules)
 		}
 	})
 	if err == nil {

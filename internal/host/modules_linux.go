@@ -42,6 +42,8 @@ type moduleState struct {
 // functions, or callbacks whose address it takes, which no compiler can inline away.
 func symbolOf(module string) string {
 	switch module {
+	case "nfnetlink":
+		return "nfnetlink_subsys_register"
 	case "nf_tables":
 		return "nft_register_expr"
 	case "nft_compat":

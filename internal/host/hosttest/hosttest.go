@@ -186,6 +186,8 @@ func (n *Node) commandChecks() []check {
 		{"command with an absent condition", command("/proc/net/nothing", "seq", "1"), absent},
 		{"command with an empty condition", command(filepath.Join(n.Dir, "empty"), "seq", "2"), absent},
 		{"command that is absent", command("", "ctaudit-no-such-program"), absent},
+		{"command of two names", command("", "ctaudit-no-such-program|echo", "second"), text("second\n")},
+		{"command of two absent names", command("", "ctaudit-no-such-program|ctaudit-nor-this", "x"), absent},
 		{"command that fails", command("", "ls", "/nonexistent-ctaudit"), func(t *testing.T, a *host.Answer) {
 			if a.Exit != 2 || !strings.Contains(a.Stderr, "No such file") || !strings.HasPrefix(a.Err, "exit status 2: ") || !strings.Contains(a.Err, "No such file") || a.Absent {
 				t.Errorf("have %+v", a)
