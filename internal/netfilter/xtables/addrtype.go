@@ -27,7 +27,7 @@ const (
 // Source: net/netfilter/xt_addrtype.c, addrtype_mt_v1().
 func (p *parser) addrtype() bool {
 	limit, types := "", 0
-	for i := range p.opts {
+	for i := range p.nopts {
 		o := &p.opts[i]
 		switch o.name {
 		case "--limit-iface-in", "--limit-iface-out":
@@ -41,7 +41,7 @@ func (p *parser) addrtype() bool {
 			return false
 		}
 	}
-	for i := range p.opts {
+	for i := range p.nopts {
 		o := &p.opts[i]
 		if strings.HasPrefix(o.name, "--limit") {
 			continue

@@ -11,7 +11,7 @@ import (
 // packet without an entry. Source: net/netfilter/xt_conntrack.c, conntrack_mt().
 func (p *parser) conntrack() bool {
 	var x netfilter.XtState
-	for i := range p.opts {
+	for i := range p.nopts {
 		o := &p.opts[i]
 		switch o.name {
 		case "--ctstate", "--state":
@@ -30,7 +30,7 @@ func (p *parser) conntrack() bool {
 		}
 	}
 	p.ops = append(p.ops, x)
-	return len(p.opts) > 0
+	return p.nopts > 0
 }
 
 func stateBits(list string) (bits uint32, ok bool) {

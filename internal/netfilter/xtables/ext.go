@@ -8,10 +8,10 @@ import (
 
 // conditions appends one Ext for each option.
 func (p *parser) conditions(name string) bool {
-	if len(p.opts) == 0 {
+	if p.nopts == 0 {
 		p.ops = append(p.ops, netfilter.Ext{Name: name})
 	}
-	for i := range p.opts {
+	for i := range p.nopts {
 		o := &p.opts[i]
 		p.ops = append(p.ops, netfilter.Ext{Name: name, Args: p.cut(o.from, o.to), Invert: o.invert})
 	}
@@ -21,7 +21,7 @@ func (p *parser) conditions(name string) bool {
 // predicate appends one Ext for the whole module. It declines when another option than a main one is inverted.
 func (p *parser) predicate(name, main string) bool {
 	inverted := -1
-	for i := range p.opts {
+	for i := range p.nopts {
 		o := &p.opts[i]
 		if !o.invert {
 			continue
@@ -37,10 +37,10 @@ func (p *parser) predicate(name, main string) bool {
 
 // withoutBang returns the text of all options, without the "!" in front of the one inverted (-1: none).
 func (p *parser) withoutBang(inverted int) string {
-	if len(p.opts) == 0 {
+	if p.nopts == 0 {
 		return ""
 	}
-	first, last := p.opts[0].from, p.opts[len(p.opts)-1].to
+	first, last := p.opts[0].from, p.opts[p.nopts-1].to
 	if inverted <= 0 {
 		return p.cut(first, last)
 	}
@@ -50,10 +50,10 @@ func (p *parser) withoutBang(inverted int) string {
 // owner reads the owner match. A packet without a socket passes exactly the inverted conditions, so each is one of its
 // own; --suppl-groups belongs to the group. Source: net/netfilter/xt_owner.c, owner_mt().
 func (p *parser) owner() bool {
-	if len(p.opts) == 0 {
+	if p.nopts == 0 {
 		return false
 	}
-	for i := range p.opts {
+	for i := range p.nopts {
 		o := &p.opts[i]
 		if o.name == "--suppl-groups" {
 			return false
@@ -67,7 +67,7 @@ func (p *parser) owner() bool {
 // Source: net/ipv4/netfilter/ipt_rpfilter.c, rpfilter_mt().
 func (p *parser) rpfilter() bool {
 	e := netfilter.Ext{Name: "rpfilter"}
-	for i := range p.opts {
+	for i := range p.nopts {
 		o := &p.opts[i]
 		switch {
 		case o.invert || o.args > 0:
@@ -88,7 +88,7 @@ func (p *parser) rpfilter() bool {
 // Source: net/netfilter/xt_socket.c, socket_match().
 func (p *parser) socket() bool {
 	restore := false
-	for i := range p.opts {
+	for i := range p.nopts {
 		o := &p.opts[i]
 		if o.invert || o.args > 0 {
 			return false

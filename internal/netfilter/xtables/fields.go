@@ -12,7 +12,7 @@ func (p *parser) transport(name string) bool {
 	if n, _ := protocolNumber(name); p.proto != int(n) {
 		return false
 	}
-	for i := range p.opts {
+	for i := range p.nopts {
 		if o := &p.opts[i]; !p.port(o) && !p.tcpFlags(o) {
 			if !transportExt(o.name) {
 				return false

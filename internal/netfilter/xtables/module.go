@@ -13,7 +13,7 @@ type option struct {
 
 // options gathers the options up to the next option of the rule itself, or all that is left for a target.
 func (p *parser) options(target bool) {
-	p.opts, p.stray = p.opts[:0], false
+	p.nopts, p.stray = 0, false
 	for {
 		back := p.lex.i
 		t, ok := p.lex.next()
@@ -30,8 +30,12 @@ func (p *parser) options(target bool) {
 			return
 		case !t.long():
 			p.stray = true
+		case p.nopts == len(p.opts):
+			p.stray = true
+			p.option(t, invert, target)
 		default:
-			p.opts = append(p.opts, p.option(t, invert, target))
+			p.opts[p.nopts] = p.option(t, invert, target)
+			p.nopts++
 		}
 	}
 }
@@ -91,8 +95,6 @@ func (p *parser) match(name string) bool {
 		return p.conntrack()
 	case "tcp", "udp", "udplite", "sctp", "dccp":
 		return p.transport(name)
-	case "multiport":
-		return p.each(p.multiport)
 	case "addrtype":
 		return p.addrtype()
 	case "owner":
@@ -102,8 +104,8 @@ func (p *parser) match(name string) bool {
 	case "socket":
 		return p.socket()
 	}
-	if f := p.comparison(name); f != nil {
-		return len(p.opts) > 0 && p.each(f)
+	if comparisons(name) {
+		return p.compare(name)
 	}
 	switch conditions, main := extKind(name); {
 	case conditions:
@@ -114,38 +116,46 @@ func (p *parser) match(name string) bool {
 	return false
 }
 
-// comparison returns the reader of one option of a module that compares fields, nil for other modules.
-func (p *parser) comparison(name string) func(*option) bool {
+// comparisons reports whether a module's options only compare fields, each on its own.
+func comparisons(name string) bool {
 	switch name {
-	case "iprange":
-		return p.iprange
-	case "mark":
-		return p.markMatch
-	case "pkttype":
-		return p.pktType
-	case "length":
-		return p.length
-	case "ttl", "hl":
-		return p.ttl
-	case "dscp":
-		return p.dscp
-	case "tos":
-		return p.tos
-	case "ecn":
-		return p.ecn
-	case "devgroup":
-		return p.devgroup
+	case "multiport", "iprange", "mark", "pkttype", "length", "ttl", "hl", "dscp", "tos", "ecn", "devgroup":
+		return true
 	}
-	return nil
+	return false
 }
 
-func (p *parser) each(f func(*option) bool) bool {
-	for i := range p.opts {
-		if !f(&p.opts[i]) {
+// compare appends the steps of one option after the other. The calls are direct, so that the parser stays on the stack.
+func (p *parser) compare(name string) bool {
+	for i := range p.nopts {
+		o, ok := &p.opts[i], false
+		switch name {
+		case "multiport":
+			ok = p.multiport(o)
+		case "iprange":
+			ok = p.iprange(o)
+		case "mark":
+			ok = p.markMatch(o)
+		case "pkttype":
+			ok = p.pktType(o)
+		case "length":
+			ok = p.length(o)
+		case "ttl", "hl":
+			ok = p.ttl(o)
+		case "dscp":
+			ok = p.dscp(o)
+		case "tos":
+			ok = p.tos(o)
+		case "ecn":
+			ok = p.ecn(o)
+		case "devgroup":
+			ok = p.devgroup(o)
+		}
+		if !ok {
 			return false
 		}
 	}
-	return true
+	return p.nopts > 0
 }
 
 // extKind sorts the modules that stay an Ext and whose inversion is exact: conditions says that each option is a condition

@@ -44,23 +44,22 @@ func Parse(family netfilter.Family, text string) (netfilter.Ops, error) {
 	if len(text) > maxRule {
 		return nil, fmt.Errorf("parse rule: %d bytes are more than any rule has", len(text))
 	}
-	var ops [12]netfilter.Op
-	var opts [8]option
-	p := parser{lex: lexer{s: text}, v6: family == netfilter.IP6, proto: -1, ops: ops[:0], opts: opts[:0]}
+	p := parser{lex: lexer{s: text}, v6: family == netfilter.IP6, proto: -1, ops: make(netfilter.Ops, 0, 4)}
 	if err := p.rule(); err != nil {
 		return nil, fmt.Errorf("parse rule: %w", err)
 	}
-	return append(make(netfilter.Ops, 0, len(p.ops)), p.ops...), nil
+	return p.ops, nil
 }
 
 type parser struct {
 	lex   lexer
 	v6    bool
 	proto int // the rule's -p, -1 when it has none or an inverted one
-	ops   []netfilter.Op
+	ops   netfilter.Ops
 	iv    []netfilter.Interval // room for the rule's intervals, handed out by interval
-	opts  []option             // of the match or target being read
-	stray bool                 // it has words that belong to no option
+	opts  [16]option           // of the match or target being read: an array, so that the parser stays on the stack
+	nopts int                  // how many of them
+	stray bool                 // it has words that belong to no option, or too many options
 }
 
 func (p *parser) rule() error {

@@ -101,10 +101,10 @@ func (p *parser) statement(stmt, target, args string) bool {
 	case "MARK":
 		return p.setMark()
 	case "CT":
-		for i := range p.opts {
+		for i := range p.nopts {
 			if p.opts[i].name == "--notrack" {
 				p.ops = append(p.ops, netfilter.Stmt{Name: "notrack"})
-				return len(p.opts) == 1
+				return p.nopts == 1
 			}
 		}
 	}
@@ -134,7 +134,7 @@ func (p *parser) statement(stmt, target, args string) bool {
 }
 
 func (p *parser) has(name string) bool {
-	for i := range p.opts {
+	for i := range p.nopts {
 		if p.opts[i].name == name {
 			return true
 		}
@@ -151,7 +151,7 @@ func (p *parser) writes(f netfilter.Field) {
 // setMark reads MARK: mark = (mark & ~mask) ^ value. iptables-save prints --set-xmark; the other forms, which revision 0
 // and 1 of the target print, mean the same with other masks. Source: net/netfilter/xt_mark.c, mark_tg().
 func (p *parser) setMark() bool {
-	if len(p.opts) != 1 || p.opts[0].args != 1 || p.opts[0].invert {
+	if p.nopts != 1 || p.opts[0].args != 1 || p.opts[0].invert {
 		return false
 	}
 	v, mask, ok := valueMask(p.opts[0].arg)

@@ -74,7 +74,7 @@ func (p *parser) reject() bool {
 	if p.v6 {
 		with = "icmp6-port-unreachable"
 	}
-	for i := range p.opts {
+	for i := range p.nopts {
 		o := &p.opts[i]
 		if o.name != "--reject-with" || o.args != 1 || o.invert {
 			return false
@@ -91,7 +91,7 @@ func (p *parser) reject() bool {
 // queue reads NFQUEUE. A range of queues is written as nft writes it, "0-3".
 func (p *parser) queue() bool {
 	v := netfilter.Verdict{Kind: netfilter.Queue, Queue: "0"}
-	for i := range p.opts {
+	for i := range p.nopts {
 		o := &p.opts[i]
 		switch {
 		case o.name == "--queue-bypass" && o.args == 0:
