@@ -69,6 +69,7 @@ type Interface struct {
 	Type   uint16 // ARPHRD_*
 	Kind   string // rtnl link kind: veth, bridge, ...; empty for hardware
 	Master string
+	Addrs  []netip.Addr // its addresses: what question A asks about when Query.Dst is empty
 }
 
 // Query is a question about a set of packets. Zero fields take the question's defaults (README.md): A asks about any global
@@ -131,6 +132,9 @@ type Outcome struct {
 	Witness  Packet             `json:"witness"`
 	By       *netfilter.RuleRef `json:"by,omitempty"`
 	Assuming []string           `json:"assuming,omitempty"` // undecided predicates that this class assumes
+
+	classes []*class
+	setup   *setup
 }
 
 // Packet is one concrete packet.

@@ -1,0 +1,315 @@
+package packetpath
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/ctaudit/ctaudit/internal/netfilter"
+)
+
+// side is what a fate means to the question.
+type side uint8
+
+const (
+	stops side = iota // no RST
+	passes
+	undecided
+)
+
+func (f fate) side() side {
+	switch f {
+	case fateDropped, fateICMP:
+		return stops
+	case fateDepends:
+		return undecided
+	}
+	return passes
+}
+
+// settled is a leaf with what the answer needs of it.
+type settled struct {
+	leaf
+	size    float64
+	point   point
+	certain bool
+	classes []*class // the leaf's own class, or all that were folded into it
+}
+
+// foldAbove is how many classes are listed one by one; beyond it those of one fate are folded into one outcome.
+const foldAbove = 256
+
+// settle drops the classes that are empty after all, and finds a packet in each of the others.
+func settle(s *setup, leaves []leaf) []settled {
+	out := make([]settled, 0, len(leaves))
+	for i := range leaves {
+		l := &leaves[i]
+		out = append(out, settled{leaf: *l, size: l.boxSize(), certain: l.certain() && l.fate != fateDepends, classes: []*class{l.class}})
+	}
+	slices.SortStableFunc(out, func(a, b settled) int { return cmp.Compare(b.size, a.size) })
+	if len(out) > foldAbove {
+		return fold(s, out)
+	}
+	kept := out[:0]
+	for i := range out {
+		if out[i].check(s) {
+			kept = append(kept, out[i])
+		}
+	}
+	return kept
+}
+
+// check finds a packet in the class and estimates its size; false when there is none.
+func (x *settled) check(s *setup) bool {
+	p, f := x.witness(&s.like)
+	if f == foundUnknown {
+		x.fate, x.certain, x.depends = fateDepends, false, "the ruleset is too complex to be decided within the budget"
+	}
+	x.point = p
+	x.size *= x.share()
+	return f != foundNo
+}
+
+// fold keeps one class of each fate and certainty, the largest that is not empty, and lets it stand for the others.
+func fold(s *setup, in []settled) []settled {
+	type key struct {
+		fate    fate
+		certain bool
+		reset   bool
+	}
+	var out []settled
+	at := map[key]int{}
+	for i := range in {
+		x := &in[i]
+		k := key{x.fate, x.certain, x.leaf.reset}
+		if j, ok := at[k]; ok {
+			out[j].classes = append(out[j].classes, x.class)
+			out[j].size += x.size
+			continue
+		}
+		if size := x.size; x.check(s) {
+			x.size = size
+			at[k] = len(out)
+			out = append(out, *x)
+		}
+	}
+	return out
+}
+
+// answer builds the answer from one walk.
+func (e *Evaluator) answer(s *setup, r result) Answer {
+	a := Answer{Question: s.query.Question, Family: s.family, Interface: s.query.In, Path: []Step{}, Outcomes: []Outcome{}, Shadowed: []Shadow{}}
+	if s.query.Question == B {
+		a.Interface = s.query.Out
+	}
+	all := settle(s, r.leaves)
+	certainByRegion(all)
+	a.Verdict, a.Reset = verdict(all), reset(s, all)
+	a.DependsOn = dependsOn(&a, all)
+	if d := deciding(a.Verdict, all); d != nil {
+		a.decided(s, d)
+	}
+	for i := range all {
+		a.Outcomes = append(a.Outcomes, all[i].outcome(s))
+	}
+	return a
+}
+
+// decided fills in what the deciding class says.
+func (a *Answer) decided(s *setup, d *settled) {
+	id := d.by
+	if d.fate.side() == passes && d.accept != nil {
+		id = d.accept.rule
+	}
+	a.DecidedBy = id.ref(&d.point, d.leaf.reset && d.fate.side() == stops)
+	a.Path = path(d)
+	a.Implicit = a.Verdict == Dropped && !d.named
+	a.ByReset = a.Verdict == Dropped && d.leaf.reset
+}
+
+// deciding is the class that decides for most of what was asked.
+func deciding(v Verdict, all []settled) *settled {
+	var best *settled
+	better := func(x *settled) bool {
+		if best == nil || x.size != best.size {
+			return best == nil || x.size > best.size
+		}
+		return x.fate.side() == passes && best.fate.side() != passes
+	}
+	for i := range all {
+		x := &all[i]
+		if better(x) {
+			best = x
+		}
+	}
+	return best
+}
+
+// verdict joins all classes' fates. What is undecided counts for neither side.
+func verdict(all []settled) Verdict {
+	var sure, maybe [3]bool
+	for i := range all {
+		sd := all[i].fate.side()
+		maybe[sd] = true
+		if all[i].certain {
+			sure[sd] = true
+		}
+	}
+	switch {
+	case maybe[undecided] && !(sure[stops] && sure[passes]):
+		return Depends
+	case !maybe[passes]:
+		return Dropped
+	case !maybe[stops]:
+		return NotDropped
+	case sure[passes] && sure[stops]:
+		return Partly
+	}
+	return Depends
+}
+
+// reset says whether the peer sees a RST.
+func reset(s *setup, all []settled) Reset {
+	var sure, yesAny, noAny, open bool
+	for i := range all {
+		switch {
+		case all[i].fate == fateReset:
+			yesAny = true
+			sure = sure || all[i].certain
+		case all[i].fate == fateDepends, all[i].fate == fateDelivered && s.state == ctNew && !s.forwarded:
+			open = true
+		default:
+			noAny = true
+		}
+	}
+	switch {
+	case !yesAny && !open:
+		return ResetNo
+	case !noAny && !open:
+		return ResetYes
+	case sure:
+		return ResetSome
+	}
+	return ResetDepends
+}
+
+// certainByRegion finds classes of one region that stand for every answer to an undecided predicate and share their side:
+// their fate does not depend on it.
+func certainByRegion(all []settled) {
+	groups := map[*region][]*settled{}
+	for i := range all {
+		if !all[i].certain && len(all[i].classes) == 1 {
+			groups[all[i].region] = append(groups[all[i].region], &all[i])
+		}
+	}
+	for _, g := range groups {
+		for _, sd := range []side{stops, passes} {
+			if coversAll(g, sd) {
+				for _, x := range g {
+					x.certain = x.certain || x.fate.side() == sd
+				}
+			}
+		}
+	}
+}
+
+// coversAll reports whether every class of the group is on the side, and together they cover all answers.
+func coversAll(g []*settled, sd side) bool {
+	for _, x := range g {
+		if x.fate.side() != sd || x.wide {
+			return false
+		}
+	}
+	return len(g) > 0 && tautology(g, 0)
+}
+
+// tautology splits on one predicate after the other.
+func tautology(g []*settled, depth int) bool {
+	if len(g) == 0 || depth > maxAssumptions {
+		return false
+	}
+	cubes := make([]map[string]bool, len(g))
+	for i, x := range g {
+		cubes[i] = map[string]bool{}
+		for a := x.assume; a != nil; a = a.prev {
+			if a.kind != chance {
+				cubes[i][a.text] = a.holds
+			}
+		}
+	}
+	return covers(cubes, depth)
+}
+
+func covers(cubes []map[string]bool, depth int) bool {
+	text := ""
+	for _, c := range cubes {
+		if len(c) == 0 {
+			return true
+		}
+		for t := range c {
+			if text == "" || t < text {
+				text = t
+			}
+		}
+	}
+	if text == "" || depth > 2*maxAssumptions {
+		return false
+	}
+	for _, want := range []bool{true, false} {
+		var part []map[string]bool
+		for _, c := range cubes {
+			if holds, ok := c[text]; !ok || holds == want {
+				d := map[string]bool{}
+				for t, h := range c {
+					if t != text {
+						d[t] = h
+					}
+				}
+				part = append(part, d)
+			}
+		}
+		if !covers(part, depth+1) {
+			return false
+		}
+	}
+	return true
+}
+
+// dependsOn lists what could not be decided and matters: predicates that some class assumes while others have another fate.
+func dependsOn(a *Answer, all []settled) []string {
+	var out []string
+	for i := range all {
+		x := &all[i]
+		if x.depends != "" {
+			out = append(out, x.depends)
+		}
+		if a.Verdict == Dropped || a.Verdict == NotDropped || x.certain {
+			continue
+		}
+		for y := x.assume; y != nil; y = y.prev {
+			if y.kind != chance {
+				out = append(out, y.text)
+			}
+		}
+		if x.wide {
+			out = append(out, "more undecided conditions than can be told apart")
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// ref names the rule; of a merged run, the one that the packet meets.
+func (id ruleID) ref(p *point, reset bool) *netfilter.RuleRef {
+	if id.chain == nil {
+		return nil
+	}
+	ref := &netfilter.RuleRef{Backend: id.table.Backend, Family: id.table.Family, Table: id.table.Name, Chain: id.chain.Name}
+	if id.rule == nil {
+		ref.Policy = id.chain.Base.Policy
+		ref.Text = "policy " + string(ref.Policy)
+		return ref
+	}
+	r := id.rule.at(p, reset)
+	ref.Number, ref.Handle, ref.Text = r.Number, r.Handle, r.Text
+	return ref
+}

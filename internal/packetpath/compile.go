@@ -1,0 +1,397 @@
+package packetpath
+
+import (
+	"slices"
+
+	"github.com/ctaudit/ctaudit/internal/netfilter"
+)
+
+// crule is one rule, or a run of rules merged into one, ready to be evaluated.
+type crule struct {
+	rule  *netfilter.Rule
+	run   []member // merged rules with the value each adds, first match first; nil: just rule
+	runAt int      // the condition that differs between them
+	names bool     // it names INVALID
+	steps []cstep
+}
+
+// member is one rule of a merged run.
+type member struct {
+	rule *netfilter.Rule
+	set  ivset
+}
+
+// cstep is one step: a group of conditions, or something done.
+type cstep struct {
+	do      action
+	group   *group
+	verdict netfilter.Verdict
+	vmap    *tuples
+	assign  netfilter.Assign
+	text    string
+}
+
+type action uint8
+
+const (
+	doMatch action = iota
+	doVerdict
+	doVMap
+	doAssign
+	doNotrack
+	doTemplate
+	doForgetMark // writes the mark with something unknown
+	doSynproxyXT
+	doSynproxyNFT
+	doTproxyXT
+	doFwd
+	doRewrite // changes addresses or ports
+	doMystery // a target nobody knows
+)
+
+// group is a conjunction of conditions.
+type group struct {
+	atoms    []atom
+	prepared [4]*prepared // by family and whether the packet is the reset: see view.index
+}
+
+// cchain is a compiled chain.
+type cchain struct {
+	chain *netfilter.Chain
+	table *netfilter.Table
+	rules []*crule
+}
+
+// tuples is a set or verdict map with the operands looked up in it.
+type tuples struct {
+	fields []netfilter.Operand
+	set    *netfilter.Set
+	invert bool
+}
+
+type chainKey struct {
+	table *netfilter.Table
+	name  string
+}
+
+// compile returns the chain's rules ready to run; nil when the table has no such chain. It is done once a chain, and only
+// for chains that a packet reaches.
+func (e *Evaluator) compile(t *netfilter.Table, name string) *cchain {
+	key := chainKey{t, name}
+	if c, ok := e.chains[key]; ok {
+		return c
+	}
+	ch := e.chain(t, name)
+	if ch == nil {
+		e.chains[key] = nil
+		return nil
+	}
+	out := &cchain{chain: ch, table: t}
+	e.chains[key] = out
+	comp := compiler{e: e, table: t}
+	for i := 0; i < len(ch.Rules); {
+		r, n := comp.run(ch.Rules[i:])
+		if r != nil {
+			out.rules = comp.join(out.rules, r)
+		}
+		i += n
+	}
+	for _, r := range out.rules {
+		r.close()
+	}
+	return out
+}
+
+// chain finds a chain by name; big tables get an index.
+func (e *Evaluator) chain(t *netfilter.Table, name string) *netfilter.Chain {
+	if len(t.Chains) < 16 {
+		return t.Chain(name)
+	}
+	idx, ok := e.index[t]
+	if !ok {
+		idx = make(map[string]*netfilter.Chain, len(t.Chains))
+		for _, c := range slices.Backward(t.Chains) {
+			idx[c.Name] = c
+		}
+		e.index[t] = idx
+	}
+	return idx[name]
+}
+
+type compiler struct {
+	e     *Evaluator
+	table *netfilter.Table
+}
+
+func (c *compiler) ops(r *netfilter.Rule) netfilter.Ops {
+	if r.Ops != nil || c.e.parse == nil {
+		return r.Ops
+	}
+	return c.e.parse(c.table, r)
+}
+
+// rule compiles one rule; nil when it can have no effect on any verdict.
+func (c *compiler) rule(r *netfilter.Rule) *crule {
+	ops := c.ops(r)
+	out := &crule{rule: r, names: namesInvalid(c.table, ops)}
+	acts := false
+	for _, op := range ops {
+		switch op := op.(type) {
+		case netfilter.Match:
+			out.add(c.match(&op)...)
+		case netfilter.XtState:
+			out.add(atom{kind: atomXt, state: op, text: xtStateText(op)})
+		case netfilter.Ext:
+			out.add(c.ext(op)...)
+		default:
+			if s, ok := c.step(op, out); ok {
+				out.steps = append(out.steps, s)
+				acts = true
+			}
+		}
+	}
+	if !acts {
+		return nil
+	}
+	return out
+}
+
+// add appends conditions to the group at the end of the rule.
+func (r *crule) add(atoms ...atom) {
+	if len(atoms) == 0 {
+		return
+	}
+	if n := len(r.steps); n == 0 || r.steps[n-1].do != doMatch {
+		r.steps = append(r.steps, cstep{do: doMatch, group: &group{}})
+	}
+	g := r.steps[len(r.steps)-1].group
+	g.atoms = append(g.atoms, atoms...)
+}
+
+// step compiles what is not a plain condition. ok is false for what has no effect.
+func (c *compiler) step(op netfilter.Op, r *crule) (cstep, bool) {
+	switch op := op.(type) {
+	case netfilter.Verdict:
+		return cstep{do: doVerdict, verdict: op}, op.Kind != netfilter.Continue
+	case netfilter.VMap:
+		return c.vmap(&op, r)
+	case netfilter.Assign:
+		return c.assign(op, r)
+	case netfilter.Stmt:
+		return c.stmt(op, r)
+	}
+	return cstep{}, false
+}
+
+func (c *compiler) vmap(m *netfilter.VMap, r *crule) (cstep, bool) {
+	set := c.table.Set(m.Set)
+	text := matchText(&netfilter.Match{Fields: m.Fields, Set: c.setName(m.Set)})
+	if set == nil || set.Incomplete != "" || set.Dynamic {
+		return cstep{do: doMystery, text: "verdict map " + text}, true
+	}
+	for _, f := range m.Fields {
+		if ctKey(f.Field) {
+			r.add(atom{kind: atomBreak, text: text})
+		}
+	}
+	return cstep{do: doVMap, vmap: &tuples{fields: m.Fields, set: set}, text: text}, true
+}
+
+// setName tells sets of different tables apart.
+func (c *compiler) setName(name string) string {
+	return string(c.table.Family) + " " + c.table.Name + " " + name
+}
+
+// match compiles a comparison.
+func (c *compiler) match(m *netfilter.Match) []atom {
+	text := matchText(m)
+	var in ivset
+	switch {
+	case m.Set == "":
+		in = newSet(m.In)
+	default:
+		set := c.table.Set(m.Set)
+		text = matchText(&netfilter.Match{Fields: m.Fields, Set: c.setName(m.Set)})
+		switch {
+		case set == nil || set.Incomplete != "":
+			return c.guard(m.Fields, atom{kind: atomGuess, text: text, invert: m.Invert, sure: pure})
+		case set.Dynamic:
+			return c.guard(m.Fields, atom{kind: atomGuess, text: text, invert: m.Invert, sure: chance})
+		case len(m.Fields) != 1:
+			return c.guard(m.Fields, atom{kind: atomTuples, text: text, tuples: &tuples{fields: m.Fields, set: set, invert: m.Invert}})
+		}
+		in = c.e.elements(set)
+	}
+	if len(m.Fields) != 1 {
+		return []atom{{kind: atomGuess, text: text, invert: m.Invert, sure: pure}}
+	}
+	return []atom{c.compare(m.Fields[0], in, m.Invert, text)}
+}
+
+// guard adds the break that another conntrack key in a concatenation means.
+func (c *compiler) guard(fields []netfilter.Operand, a atom) []atom {
+	out := []atom{a}
+	for _, f := range fields {
+		if ctKey(f.Field) {
+			out = append(out, atom{kind: atomBreak, text: a.text})
+		}
+	}
+	return out
+}
+
+// elements returns a one-field set's content.
+func (e *Evaluator) elements(s *netfilter.Set) ivset {
+	if in, ok := e.sets[s]; ok {
+		return in
+	}
+	list := make([]netfilter.Interval, 0, len(s.Elements))
+	for i := range s.Elements {
+		if len(s.Elements[i].Key) == 1 {
+			list = append(list, s.Elements[i].Key[0])
+		}
+	}
+	if s.CatchAll != nil {
+		list = append(list, netfilter.Interval{To: maxValue})
+	}
+	in := newSet(list)
+	e.sets[s] = in
+	return in
+}
+
+// ctKey reports a conntrack key other than the state: without an entry it ends the rule.
+// Source: net/netfilter/nft_ct.c, nft_ct_get_eval(), "if (ct == NULL) goto err".
+func ctKey(f netfilter.Field) bool {
+	return len(f) > 3 && f[:3] == "ct." && f != netfilter.CTState
+}
+
+// compare compiles one operand against a set.
+func (c *compiler) compare(o netfilter.Operand, in ivset, invert bool, text string) atom {
+	if ctKey(o.Field) {
+		return atom{kind: atomBreak, text: text}
+	}
+	switch o.Field {
+	case netfilter.TCPFlags:
+		flags := flagsWhere(func(b uint8) bool {
+			v := apply(o, netfilter.Num(uint64(b)))
+			return in.contains(v) != invert
+		})
+		return atom{kind: atomFlags, flags: flags}
+	case netfilter.FIBDaddrType, netfilter.FIBSaddrType:
+		return c.fib(o, in, invert, text)
+	}
+	if d, ok := dimOf(o.Field); ok {
+		set, ok := preimage(o, in)
+		if !ok {
+			return atom{kind: atomGuess, text: text, invert: invert, sure: pure, field: o.Field}
+		}
+		if invert {
+			set = complement(set, o.Field.Bits())
+		}
+		if o.Field == netfilter.DSCP {
+			set = shiftDSCP(set)
+		}
+		return atom{kind: atomDim, field: o.Field, dim: d, set: set, text: text}
+	}
+	a := atom{kind: atomValue, field: o.Field, set: in, invert: invert, mask: maxValue, text: text}
+	if o.Field == netfilter.Mark {
+		a.sure = fresh // rules write it: the same text is not the same question
+	}
+	if o.Mask != nil {
+		a.mask = *o.Mask
+	}
+	if o.Xor != nil {
+		a.xor = *o.Xor
+	}
+	return a
+}
+
+// apply computes (v & mask) ^ xor.
+func apply(o netfilter.Operand, v netfilter.Value) netfilter.Value {
+	if o.Mask != nil {
+		v = v.And(*o.Mask)
+	}
+	if o.Xor != nil {
+		v = v.Xor(*o.Xor)
+	}
+	return v
+}
+
+// shiftDSCP turns a set of DSCP values into one of TOS bytes.
+func shiftDSCP(s ivset) ivset {
+	var out []netfilter.Interval
+	for _, i := range intersect(s, nums(0, 63)) {
+		out = append(out, netfilter.Nums(i.From.Lo<<2, i.To.Lo<<2|3))
+	}
+	return newSet(out)
+}
+
+// fib compiles an address type match: by family, the addresses whose type matches. Types that need the routing table
+// (blackhole, unreachable, prohibit) are none of a packet that arrived and can be answered.
+func (c *compiler) fib(o netfilter.Operand, in ivset, invert bool, text string) atom {
+	d := dDaddr
+	if o.Field == netfilter.FIBSaddrType {
+		d = dSaddr
+	}
+	a := atom{kind: atomFIB, dim: d, text: text, fib: &[2]ivset{}}
+	for f, types := range c.e.addressTypes() {
+		var list []netfilter.Interval
+		for _, t := range types {
+			if in.contains(apply(o, netfilter.Num(t.kind))) != invert {
+				list = append(list, t.set...)
+			}
+		}
+		a.fib[f] = newSet(list)
+	}
+	return a
+}
+
+// addressType is the addresses of one routing type (RTN_*).
+type addressType struct {
+	kind uint64
+	set  ivset
+}
+
+// addressTypes partitions both families' addresses by type: 0 IP, 1 IP6.
+func (e *Evaluator) addressTypes() [2][]addressType {
+	if e.types != nil {
+		return *e.types
+	}
+	var out [2][]addressType
+	for f, bits := range []int{32, 128} {
+		rest := ivset{{To: width(bits)}}
+		take := func(kind uint64, s ivset) {
+			s = intersect(s, rest)
+			rest = subtract(rest, s)
+			out[f] = append(out[f], addressType{kind, s})
+		}
+		take(2, e.local(f))
+		take(3, e.broadcast(f))
+		take(5, multicast[f])
+		take(1, rest)
+	}
+	e.types = &out
+	return out
+}
+
+func (e *Evaluator) local(f int) ivset {
+	list := slices.Clone(loopback[f])
+	for _, a := range e.node.Local {
+		if a.Unmap().Is4() == (f == 0) {
+			list = append(list, netfilter.Exactly(netfilter.Addr(a.Unmap())))
+		}
+	}
+	return newSet(list)
+}
+
+func (e *Evaluator) broadcast(f int) ivset {
+	if f == 1 {
+		return nil
+	}
+	list := []netfilter.Interval{netfilter.Nums(0xffffffff, 0xffffffff), netfilter.Nums(0, 0)}
+	for _, a := range e.node.Broadcast {
+		if a.Unmap().Is4() {
+			list = append(list, netfilter.Exactly(netfilter.Addr(a.Unmap())))
+		}
+	}
+	return newSet(list)
+}

@@ -1,0 +1,166 @@
+package packetpath
+
+import (
+	"github.com/ctaudit/ctaudit/internal/netfilter"
+	"github.com/ctaudit/ctaudit/internal/netfilter/xtables"
+)
+
+// budget is how many rules one query may look at, over all classes and jumps: about a second's work. Beyond it the answer
+// depends on the rest.
+const budget = 6_000_000
+
+// Evaluator answers questions about one node. Chains are compiled when a packet first reaches them, and kept for the next
+// query. It is not safe for concurrent use.
+type Evaluator struct {
+	node   *Node
+	parse  func(*netfilter.Table, *netfilter.Rule) netfilter.Ops
+	chains map[chainKey]*cchain
+	index  map[*netfilter.Table]map[string]*netfilter.Chain
+	sets   map[*netfilter.Set]ivset
+	types  *[2][]addressType
+}
+
+// Compile prepares a node for several queries. It does no work before a query needs it.
+func Compile(n *Node) *Evaluator {
+	if n.Ruleset == nil {
+		c := *n
+		c.Ruleset = &netfilter.Ruleset{}
+		n = &c
+	}
+	return &Evaluator{
+		node:   n,
+		parse:  xtables.Ops,
+		chains: map[chainKey]*cchain{},
+		index:  map[*netfilter.Table]map[string]*netfilter.Chain{},
+		sets:   map[*netfilter.Set]ivset{},
+	}
+}
+
+// Evaluate answers one query; see [Evaluator.Evaluate].
+func Evaluate(n *Node, q Query) (Answer, error) { return Compile(n).Evaluate(q) }
+
+// Evaluate answers a query. The error says what the query lacks; a ruleset never makes one: what cannot be decided is in
+// the answer.
+func (e *Evaluator) Evaluate(q Query) (Answer, error) {
+	s, err := e.setup(q)
+	if err != nil {
+		return Answer{}, err
+	}
+	first := e.walk(s, 0)
+	a := e.answer(s, first)
+	if first.tied {
+		other := e.walk(s, 1)
+		e.tied(s, &a, other)
+	}
+	return a, nil
+}
+
+// result is what one walk found.
+type result struct {
+	leaves []leaf
+	tied   bool // chains of equal priority were on the way
+}
+
+// walk runs the question once. order 1 runs chains of equal priority the other way round.
+func (e *Evaluator) walk(s *setup, order int) result {
+	w := &walker{ev: e, budget: budget, active: map[*cchain]bool{}}
+	w.view = view{family: s.family}
+	r := result{}
+	w.whole = s.start.region
+	live := w.stages(s, s.stages, order, []*class{s.start}, &r)
+	rejected := w.resets
+	w.resets = nil
+	w.provoke(s, s.answerStages, order, w.finish(live, s), s.forwarded, &r)
+	w.provoke(s, s.rejectStages, order, rejected, false, &r)
+	r.leaves = w.leaves
+	return r
+}
+
+// stages runs classes through a list of hooks and returns those that come out at its end.
+func (w *walker) stages(s *setup, stages []stage, order int, live []*class, r *result) []*class {
+	for _, st := range stages {
+		w.view.hook, w.view.in, w.view.out = st.hook, st.in, st.out
+		chains := w.ev.stageChains(st, s.family)
+		if turnTies(chains, order) {
+			r.tied = true
+		}
+		for _, b := range chains {
+			if len(live) == 0 {
+				return nil
+			}
+			live = w.runAll(b, live, s.state)
+		}
+	}
+	return live
+}
+
+// runAll runs a base chain over all classes. Where there are many, it is first tried on all packets that they were cut from:
+// a chain that lets all of those through unchanged lets each of them through.
+func (w *walker) runAll(b *baseChain, live []*class, state ctState) []*class {
+	w.accepted = nil
+	if len(live) > 1 {
+		if out, ok := w.uniform(b, live, state); ok {
+			return out
+		}
+	}
+	w.accepted = nil
+	for _, c := range live {
+		w.runBase(b, c, state)
+	}
+	return mergeComplements(w.accepted)
+}
+
+// uniform tries a base chain on the whole question.
+func (w *walker) uniform(b *baseChain, live []*class, state ctState) ([]*class, bool) {
+	for _, c := range live[1:] {
+		if !sameWrites(c, live[0]) {
+			return nil, false
+		}
+	}
+	probe := *live[0]
+	probe.region, probe.assume, probe.wide, probe.accept, probe.steps = w.whole, nil, false, nil, nil
+	leaves, resets := len(w.leaves), len(w.resets)
+	w.runBase(b, &probe, state)
+	same := len(w.leaves) == leaves && len(w.resets) == resets && len(w.accepted) == 1 && w.accepted[0].region == w.whole
+	w.leaves, w.resets = w.leaves[:leaves], w.resets[:resets]
+	if !same || w.accepted[0].assume != nil {
+		return nil, false
+	}
+	got := w.accepted[0]
+	out := make([]*class, len(live))
+	for i, c := range live {
+		d := *c
+		d.mark, d.markKnown, d.ct, d.written = got.mark, got.markKnown, got.ct, got.written
+		if got.accept != nil && (d.accept == nil || got.accept.score > d.accept.score) {
+			d.accept = got.accept
+		}
+		if got.steps != nil {
+			d.steps = &stepNode{got.steps.step, c.steps}
+		}
+		out[i] = &d
+	}
+	return out, true
+}
+
+func sameWrites(a, b *class) bool {
+	return a.mark == b.mark && a.markKnown == b.markKnown && a.ct == b.ct && a.written == b.written
+}
+
+// finish says what becomes of the packets that nothing stopped, and follows the RST that they provoke.
+func (w *walker) finish(live []*class, s *setup) (provoking []*class) {
+	for _, c := range live {
+		if s.state.entry() {
+			w.leaves = append(w.leaves, leaf{class: c, fate: fateDelivered})
+			continue
+		}
+		b := box{flags: withRST, hasFlags: true}
+		quiet, loud := cutClass(c, &b)
+		if quiet != nil {
+			w.leaves = append(w.leaves, leaf{class: quiet, fate: fateDelivered})
+		}
+		if loud != nil {
+			provoking = append(provoking, loud)
+		}
+	}
+	return provoking
+}

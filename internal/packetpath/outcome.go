@@ -1,0 +1,242 @@
+package packetpath
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ctaudit/ctaudit/internal/netfilter"
+)
+
+// flagNames are the TCP flags by bit, lowest first.
+var flagNames = [8]string{"fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr"}
+
+func flagsText(b uint8) string {
+	var out []string
+	for i, n := range flagNames {
+		if b>>i&1 != 0 {
+			out = append(out, n)
+		}
+	}
+	if len(out) == 0 {
+		return "none"
+	}
+	return strings.Join(out, ",")
+}
+
+// outcome describes a settled class.
+func (x *settled) outcome(s *setup) Outcome {
+	id := x.by
+	if x.fate.side() == passes && id.chain == nil {
+		id = x.accept.id()
+	}
+	o := Outcome{Fate: string(x.fate), Region: regionText(s, x.class), Witness: s.packet(&x.point), By: id.ref(&x.point, x.leaf.reset && x.fate.side() == stops), classes: x.classes, setup: s}
+	if len(x.classes) > 1 {
+		o.Region = fmt.Sprintf("%d regions, the largest: %s", len(x.classes), cmpOr(o.Region, "all"))
+	}
+	if x.depends != "" {
+		o.Assuming = append(o.Assuming, x.depends)
+	}
+	for a := x.assume; a != nil; a = a.prev {
+		if a.holds {
+			o.Assuming = append(o.Assuming, a.text)
+		} else {
+			o.Assuming = append(o.Assuming, "not ("+a.text+")")
+		}
+	}
+	if x.wide {
+		o.Assuming = append(o.Assuming, "more undecided conditions than can be told apart")
+	}
+	slices.Reverse(o.Assuming)
+	return o
+}
+
+func cmpOr(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a
+}
+
+// packet is a point as a packet.
+func (s *setup) packet(p *point) Packet {
+	addr := func(v netfilter.Value) (a Packet) {
+		if s.family == netfilter.IP6 {
+			a.Src = v.IP6()
+		} else {
+			a.Src = v.IP4()
+		}
+		return a
+	}
+	out := Packet{In: s.query.In, Src: addr(p.value[dSaddr]).Src, Dst: addr(p.value[dDaddr]).Src,
+		Sport: uint16(p.value[dSport].Lo), Dport: uint16(p.value[dDport].Lo), Flags: flagsText(p.flags)}
+	if s.forwarded {
+		out.Out = s.query.Out
+	}
+	return out
+}
+
+// Contains reports whether a packet of the question belongs to this outcome. Header fields that a Packet does not name (TTL,
+// length ...) are taken from the outcome's own witness where the class leaves a choice.
+func (o *Outcome) Contains(src, dst netfilter.Value, sport, dport uint16, flags uint8) bool {
+	for _, c := range o.classes {
+		p := c.near(&o.setup.like)
+		p.value[dSaddr], p.value[dDaddr] = src, dst
+		p.value[dSport], p.value[dDport] = netfilter.Num(uint64(sport)), netfilter.Num(uint64(dport))
+		p.flags = flags
+		if c.contains(&p) {
+			return true
+		}
+	}
+	return false
+}
+
+// regionText says in words how the class differs from the whole question.
+func regionText(s *setup, c *class) string {
+	var parts []string
+	parts = append(parts, boxText(s, &c.set, c.flags)...)
+	n := 0
+	for k := c.cuts; k != nil; k = k.prev {
+		if n++; n > 4 {
+			continue
+		}
+		parts = append(parts, "not ("+cutText(s, &k.box)+")")
+	}
+	if n > 4 {
+		parts = append(parts, fmt.Sprintf("and %d more exceptions", n-4))
+	}
+	return strings.Join(parts, ", ")
+}
+
+var dimNames = [nDims]string{"saddr", "daddr", "sport", "dport", "ttl", "length", "tos", "frag-off", "seq", "ack", "window"}
+
+func boxText(s *setup, set *[nDims]ivset, flags flagSet) []string {
+	var parts []string
+	for d := dim(0); d < nDims; d++ {
+		if equalSets(set[d], s.start.set[d]) {
+			continue
+		}
+		parts = append(parts, dimText(s, d, set[d]))
+	}
+	if flags != s.start.flags {
+		parts = append(parts, flagSetText(s, flags))
+	}
+	return parts
+}
+
+func cutText(s *setup, b *box) string {
+	var parts []string
+	for _, a := range b.atoms {
+		parts = append(parts, dimText(s, a.dim, intersect(a.set, s.start.set[a.dim])))
+	}
+	if b.hasFlags {
+		parts = append(parts, flagSetText(s, b.flags.and(s.start.flags)))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func flagSetText(s *setup, f flagSet) string {
+	list := f.bytes()
+	if rest := s.start.flags.minus(f).bytes(); len(rest) < len(list) {
+		return "flags not " + flagList(rest)
+	}
+	return "flags " + flagList(list)
+}
+
+func flagList(list []uint8) string {
+	var out []string
+	for i, b := range list {
+		if i == 6 {
+			out = append(out, fmt.Sprintf("%d more", len(list)-i))
+			break
+		}
+		out = append(out, flagsText(b))
+	}
+	return strings.Join(out, " | ")
+}
+
+// dimText writes a dimension's values, or what is left out where that is shorter.
+func dimText(s *setup, d dim, set ivset) string {
+	not := subtract(s.start.set[d], set)
+	if len(not) < len(set) {
+		return dimNames[d] + " not " + setText(s, d, not)
+	}
+	return dimNames[d] + " " + setText(s, d, set)
+}
+
+func setText(s *setup, d dim, set ivset) string {
+	var out []string
+	for i, in := range set {
+		if i == 6 {
+			out = append(out, fmt.Sprintf("%d more", len(set)-i))
+			break
+		}
+		out = append(out, intervalText(s, d, in))
+	}
+	return strings.Join(out, " | ")
+}
+
+func intervalText(s *setup, d dim, in netfilter.Interval) string {
+	if d != dSaddr && d != dDaddr {
+		if in.From == in.To {
+			return fmt.Sprint(in.From.Lo)
+		}
+		return fmt.Sprintf("%d-%d", in.From.Lo, in.To.Lo)
+	}
+	a, b := in.From.IP4(), in.To.IP4()
+	if s.family == netfilter.IP6 {
+		a, b = in.From.IP6(), in.To.IP6()
+	}
+	if in.From == in.To {
+		return a.String()
+	}
+	for bits := a.BitLen() - 1; bits >= 0; bits-- {
+		if p, _ := a.Prefix(bits); p.Addr() == a && netfilter.Prefix(p).To == in.To {
+			return p.String()
+		}
+	}
+	return a.String() + "-" + b.String()
+}
+
+// path lists the base chains that the class crossed.
+func path(x *settled) []Step {
+	out := []Step{}
+	for n := x.steps; n != nil; n = n.prev {
+		b := n.step.base
+		if b.chain == nil && b.kind == baseConntrack {
+			continue
+		}
+		st := Step{Hook: b.hook, Priority: b.priority, Backend: b.table.Backend, Family: b.table.Family, Table: b.table.Name,
+			Packet: n.step.packet, Verdict: n.step.verdict}
+		if b.chain != nil {
+			st.Chain = b.chain.Name
+		}
+		if n.step.verdict != "skipped" {
+			st.By = n.step.by.ref(&x.point, st.Packet == "reset")
+		}
+		out = append(out, st)
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// tied compares with the answer of the other order of chains at equal priority.
+func (e *Evaluator) tied(s *setup, a *Answer, other result) {
+	b := e.answer(s, other)
+	if a.Verdict == b.Verdict && a.Reset == b.Reset && slices.EqualFunc(a.Outcomes, b.Outcomes, sameOutcome) {
+		return
+	}
+	text := "the order in which base chains of equal priority were registered"
+	for i := range a.Outcomes {
+		a.Outcomes[i].Assuming = append(a.Outcomes[i].Assuming, text)
+	}
+	if a.Verdict != b.Verdict || a.Reset != b.Reset {
+		a.Verdict, a.Reset = Depends, ResetDepends
+		a.DependsOn = append(a.DependsOn, text)
+		slices.Sort(a.DependsOn)
+	}
+}
+
+func sameOutcome(a, b Outcome) bool {
+	return a.Fate == b.Fate && a.Region == b.Region && slices.Equal(a.Assuming, b.Assuming)
+}

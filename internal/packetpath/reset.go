@@ -1,0 +1,59 @@
+package packetpath
+
+// provoke follows the RSTs that classes provoke through the given hooks; what comes out reaches the peer. remote: another
+// host sends them.
+func (w *walker) provoke(s *setup, stages []stage, order int, classes []*class, remote bool, r *result) {
+	if len(classes) == 0 {
+		return
+	}
+	w.view.reset, w.view.remote = true, remote
+	live := make([]*class, len(classes))
+	for i, c := range classes {
+		d := *c
+		d.ct, d.written = ctInvalid, 0
+		if remote || !w.ev.node.FwmarkReflect[s.family] {
+			d.mark, d.markKnown = 0, ^uint32(0)
+		}
+		live[i] = &d
+	}
+	for _, c := range w.stages(s, stages, order, live, r) {
+		w.leaves = append(w.leaves, leaf{class: c, fate: fateReset, by: c.accept.id(), reset: true})
+	}
+	w.view.reset, w.view.remote = false, false
+}
+
+func (a *acceptance) id() ruleID {
+	if a == nil {
+		return ruleID{}
+	}
+	return a.rule
+}
+
+// mergeComplements joins classes that differ in one undecided predicate only, so that a predicate which made no difference
+// is forgotten again.
+func mergeComplements(in []*class) []*class {
+	for i := len(in) - 1; i > 0; i-- {
+		if m := complementary(in[i-1], in[i]); m != nil {
+			in[i-1] = m
+			in = append(in[:i], in[i+1:]...)
+		}
+	}
+	return in
+}
+
+// complementary returns the union of two classes that are equal but for the polarity of their last assumption.
+func complementary(a, b *class) *class {
+	if a.region != b.region || !sameWrites(a, b) || a.wide != b.wide || a.assume == nil || b.assume == nil {
+		return nil
+	}
+	x, y := a.assume, b.assume
+	if x.prev != y.prev || x.text != y.text || x.holds == y.holds {
+		return nil
+	}
+	out := *a
+	out.assume = x.prev
+	if b.accept != nil && (out.accept == nil || b.accept.score > out.accept.score) {
+		out.accept, out.steps = b.accept, b.steps
+	}
+	return &out
+}

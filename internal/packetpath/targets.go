@@ -1,0 +1,155 @@
+package packetpath
+
+import (
+	"strings"
+
+	"github.com/ctaudit/ctaudit/internal/netfilter"
+)
+
+// bothBoxes is the conjunction of two boxes.
+func bothBoxes(a, b *box) box {
+	p := prepared{}
+	for _, x := range []*box{a, b} {
+		if x.hasFlags {
+			p.addFlags(x.flags)
+		}
+		for _, at := range x.atoms {
+			p.addDim(at.dim, at.set)
+		}
+	}
+	return p.box
+}
+
+// vmap carries out a verdict map: each element's part goes its own way, the rest goes on to the next rule.
+func (r *ruleRun) vmap(s *cstep, c *class) {
+	r.box = nil
+	r.dirty++
+	choices, ok := r.boxes(s.vmap.fields, s.vmap.set, c)
+	if !ok {
+		r.mystery("verdict map "+s.text, c)
+		return
+	}
+	for i := range choices {
+		if c == nil {
+			return
+		}
+		var hit *class
+		if hit, c = cutClass(c, &choices[i].box); hit == nil {
+			continue
+		}
+		if v := choices[i].verdict; v != nil {
+			r.verdict(v, hit)
+		} else {
+			r.next = append(r.next, hit)
+		}
+	}
+	if c != nil {
+		r.next = append(r.next, c)
+	}
+}
+
+// special carries out the targets that may end the packet's way.
+func (r *ruleRun) special(s *cstep, c *class, out []*class) []*class {
+	r.dirty++
+	switch s.do {
+	case doSynproxyXT, doSynproxyNFT:
+		b := box{flags: synproxied(s.do), hasFlags: true}
+		if r.view.reset {
+			b.flags = flagSet{} // a RST is neither a SYN nor a bare ACK; RST+ACK below
+			if s.do == doSynproxyNFT {
+				b.flags = r.view.flagsSeen(synproxied(s.do))
+			}
+		}
+		hit, rest := cutClass(c, &b)
+		if hit != nil {
+			r.end(hit, fateDropped, r.id())
+		}
+		if rest != nil {
+			out = append(out, rest)
+		}
+	case doTproxyXT:
+		listens, none := *c, *c
+		listens.state = c.with("a listener for "+s.text, true, pure)
+		none.state = c.with("a listener for "+s.text, false, pure)
+		listens.markKnown = 0
+		r.accept(&listens, r.id())
+		r.end(&none, fateDropped, r.id())
+	case doFwd:
+		r.lost(c, s.text+": the packet leaves by another interface")
+	default:
+		r.mystery(s.text, c)
+	}
+	return out
+}
+
+// synproxied are the flags that SYNPROXY swallows. Source: net/netfilter/xt_SYNPROXY.c, synproxy_tg4(); nft_synproxy.c,
+// nft_synproxy_eval_v4().
+func synproxied(do action) flagSet {
+	const fin, syn = 1, 2
+	return flagsWhere(func(b uint8) bool {
+		if do == doSynproxyNFT {
+			return b&(syn|ackBit) != 0
+		}
+		return b&(syn|ackBit|fin|rst) == syn || b&(syn|ackBit|fin|rst) == ackBit
+	})
+}
+
+// mystery is something that may do anything: drop, answer with a RST, accept, or go on with another mark.
+func (r *ruleRun) mystery(text string, c *class) {
+	r.dirty++
+	r.box = nil
+	rest := *c
+	for _, f := range []fate{fateDropped, fateReset, ""} {
+		part := rest
+		what := text + map[fate]string{fateDropped: ": drops", fateReset: ": answers with a RST", "": ": accepts"}[f]
+		part.state, rest.state = rest.with(what, true, pure), rest.with(what, false, pure)
+		if f == "" {
+			part.markKnown = 0
+			r.accept(&part, r.id())
+			continue
+		}
+		r.end(&part, f, r.id())
+	}
+	rest.markKnown = 0
+	r.next = append(r.next, &rest)
+}
+
+// queue: whoever listens on the queue decides; with nobody there the packet is dropped, or accepted when bypassed. It is
+// not known who listens, so it may be either, and it never counts as protection.
+func (r *ruleRun) queue(v *netfilter.Verdict, c *class) {
+	r.dirty++
+	text := strings.TrimSpace("nfqueue "+v.Queue) + ": drops"
+	drops, passes := *c, *c
+	drops.state, passes.state = c.with(text, true, pure), c.with(text, false, pure)
+	passes.markKnown = 0
+	r.end(&drops, fateDropped, r.id())
+	r.accept(&passes, r.id())
+}
+
+// reject ends the packet and may provoke a RST. No RST answers a RST.
+// Source: net/ipv4/netfilter/nf_reject_ipv4.c, nf_send_reset(): "no RST for RST".
+func (r *ruleRun) reject(v *netfilter.Verdict, c *class) {
+	if r.view.reset {
+		r.end(c, fateDropped, r.id())
+		return
+	}
+	if !strings.Contains(v.With, "reset") {
+		r.end(c, fateICMP, r.id())
+		return
+	}
+	b := box{flags: withRST, hasFlags: true}
+	dead, rest := cutClass(c, &b)
+	if dead != nil {
+		r.end(dead, fateDropped, r.id())
+	}
+	if rest == nil {
+		return
+	}
+	d := *rest
+	id := r.id()
+	d.accept = &acceptance{id, 99}
+	d.steps = &stepNode{step{r.base, r.packet(), "reject", id}, rest.steps}
+	r.resets = append(r.resets, &d)
+}
+
+var withRST = flagsWhere(func(b uint8) bool { return b&rst != 0 })
