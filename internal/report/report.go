@@ -73,7 +73,7 @@ type Result struct {
 	Evidence    []Evidence `json:"evidence"`
 	Fix         string     `json:"fix,omitempty"`  // commands to paste, lines of shell
 	Hint        string     `json:"hint,omitempty"` // unknown: how to provide what was missing
-	Fingerprint string     `json:"fingerprint"` // see [Fingerprint]
+	Fingerprint string     `json:"fingerprint"`    // see [Fingerprint]
 }
 
 // Evidence is one observed fact behind a result.
@@ -136,7 +136,7 @@ type Answer struct {
 	Verdict   string             `json:"verdict"`         // dropped, partly, not-dropped, depends
 	Reset     string             `json:"reset"`           // yes, no, some, depends
 	Sentence  string             `json:"sentence"`        // the verdict in one sentence
-	DecidedBy *netfilter.RuleRef `json:"decidedBy"`
+	DecidedBy *netfilter.RuleRef `json:"decidedBy" jsonschema:"nullable"`
 	Implicit  bool               `json:"implicit,omitempty"` // protected by a policy or a rule that does not name INVALID
 	ByReset   bool               `json:"byReset,omitempty"`  // what is dropped is the RST, not the packet
 	Path      []Step             `json:"path"`
@@ -182,7 +182,7 @@ const Version = 1
 
 // Report is the whole document.
 type Report struct {
-	Version  int       `json:"version"`
+	Version  int       `json:"version" jsonschema:"minimum=1,maximum=1"`
 	Tool     string    `json:"tool"`
 	Controls []Control `json:"controls"`
 	Hosts    []Host    `json:"hosts"`
@@ -206,4 +206,12 @@ type Exit struct {
 	Code       int    `json:"code"`
 	Reason     string `json:"reason"`
 	Incomplete bool   `json:"incomplete"` // also true behind code 1
+}
+
+// Trace is what "trace -f json" writes: one answer, and all of them when several were asked for, of which the one in front
+// lets a reset through most freely.
+type Trace struct {
+	Answer
+	Host string   `json:"host,omitempty"`
+	All  []Answer `json:"all,omitempty"`
 }

@@ -19,24 +19,31 @@ func (s *Sysctl) AtBoot(key string) Value[Assignment] {
 		}
 		return Unreadable[Assignment](s.Persisted.Why())
 	}
-	kernel, pattern := Absent[Assignment](), Absent[Assignment]()
-	for _, a := range list {
+	var kernel, own, pattern *Assignment
+	excluded := false
+	for i := range list {
+		a := &list[i]
 		switch {
 		case a.Overridden:
 		case a.Key == key && a.File == kernelCmdline:
-			kernel = Known(a)
+			kernel = a
 		case a.Key == key && a.Exclude:
-			return kernel
+			excluded = true
 		case a.Key == key:
-			return Known(a)
+			own = a
 		case !a.Exclude && coversKey(a.Key, key):
-			pattern = Known(a)
+			pattern = a
 		}
 	}
-	if pattern.IsAbsent() {
-		return kernel
+	if excluded {
+		pattern = nil
 	}
-	return pattern
+	for _, a := range [...]*Assignment{own, pattern, kernel} {
+		if a != nil {
+			return Known(*a)
+		}
+	}
+	return Absent[Assignment]()
 }
 
 // coversKey reports whether a pattern, dotted as in [Assignment], covers a key. A "*" stays within one part of the key.

@@ -40,7 +40,7 @@ type fieldShape struct {
 }
 
 // formed is a type whose JSON is another type's.
-type formed interface{ jsonForm() reflect.Type }
+type formed interface{ JSONSchemaAlias() any }
 
 func (c *shape) value(t reflect.Type) error {
 	if c.dec.PeekKind() == jsontext.KindNull {
@@ -50,7 +50,7 @@ func (c *shape) value(t reflect.Type) error {
 	case t.Kind() == reflect.Pointer:
 		return c.value(t.Elem())
 	case t.Implements(reflect.TypeFor[formed]()):
-		return c.value(reflect.Zero(t).Interface().(formed).jsonForm())
+		return c.value(reflect.TypeOf(reflect.Zero(t).Interface().(formed).JSONSchemaAlias()))
 	case ownJSON(t):
 		return c.dec.SkipValue()
 	}
@@ -141,7 +141,8 @@ func (c *shape) shapeOf(t reflect.Type) *structShape {
 		bit := len(s.names)
 		s.fields[name] = fieldShape{f.Type, bit}
 		s.names = append(s.names, name)
-		if !strings.Contains(opts, "omitempty") {
+		// A Value that is not there was not collected, which is what its zero says: later collectors add such fields.
+		if !strings.Contains(opts, "omitempty") && !f.Type.Implements(reflect.TypeFor[formed]()) {
 			s.need |= 1 << bit
 		}
 	}

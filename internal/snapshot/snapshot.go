@@ -14,7 +14,7 @@ const Version = 1
 
 // Document is one node's snapshot.
 type Document struct {
-	Version    int         `json:"version"`
+	Version    int         `json:"version" jsonschema:"minimum=1,maximum=1"`
 	Tool       string      `json:"tool"`       // "ctaudit 0.1.0"
 	Host       string      `json:"host"`       // the name it is reported under
 	Taken      time.Time   `json:"taken"`      // UTC

@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"errors"
-	"reflect"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -54,10 +53,13 @@ func (v Value[T]) IsAbsent() bool { return v.state == absent }
 // IsUnreadable reports whether it could not be read, or was never looked for.
 func (v Value[T]) IsUnreadable() bool { return v.state == unreadable || v.state == unasked }
 
+// notCollected is why the zero Value is not known.
+const notCollected = "not collected"
+
 // Why says why it could not be read, and the hint how to provide it; both are empty for known and absent values.
 func (v Value[T]) Why() (why, hint string) {
 	if v.state == unasked {
-		return "not collected", ""
+		return notCollected, ""
 	}
 	return v.why, v.hint
 }
@@ -116,6 +118,8 @@ func (v *Value[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		*v = Known(*j.Value)
 	case j.Value == nil && j.Absent && j.Unreadable == "" && j.Hint == "":
 		*v = Absent[T]()
+	case j.Value == nil && !j.Absent && j.Unreadable == notCollected && j.Hint == "":
+		*v = Value[T]{}
 	case j.Value == nil && !j.Absent && j.Unreadable != "":
 		*v = Unreadable[T](j.Unreadable, j.Hint)
 	default:
@@ -124,5 +128,5 @@ func (v *Value[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	return nil
 }
 
-// jsonForm is for the shape check: what a Value's object may hold.
-func (Value[T]) jsonForm() reflect.Type { return reflect.TypeFor[valueForm[T]]() }
+// JSONSchemaAlias is the type whose fields a Value's JSON object has; the schema and the shape check ask for it.
+func (Value[T]) JSONSchemaAlias() any { return valueForm[T]{} }

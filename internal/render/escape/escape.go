@@ -11,7 +11,8 @@ import (
 )
 
 // Line returns s as one line of printable characters: controls (C0, C1, DEL), line ends, invisible and bidirectional
-// format characters and broken UTF-8 become \x1b, \u202e or \U000e0001.
+// format characters become \x1b, \u202e or \U000e0001. Broken UTF-8 becomes U+FFFD, as in JSON, so that all formats, and a
+// report of a snapshot, show the same.
 func Line(s string) string { return clean(s, func(r rune) bool { return unicode.IsPrint(r) }) }
 
 // Lines is Line for text of several lines: line ends stay, and a tab becomes four spaces.
@@ -59,12 +60,8 @@ func clean(s string, keep func(rune) bool) string {
 		return s
 	}
 	var b strings.Builder
-	for i, size := 0, 0; i < len(s); i += size {
-		var r rune
-		r, size = utf8.DecodeRuneInString(s[i:])
+	for _, r := range s {
 		switch {
-		case r == utf8.RuneError && size <= 1:
-			fmt.Fprintf(&b, `\x%02x`, s[i])
 		case keep(r):
 			b.WriteRune(r)
 		case r < utf8.RuneSelf:

@@ -18,7 +18,7 @@ func TestEscape(t *testing.T) {
 		"\u009b2J\x7f":      {`\u009b2J\x7f`, `\u009b2J\x7f`, `\u009b2J\x7f`},
 		"a\u202eb\u2066c":   {`a\u202eb\u2066c`, `a\u202eb\u2066c`, `a\u202eb\u2066c`},
 		"a\r\nb\tc\nd\re":   {`a\x0d\x0ab\x09c\x0ad\x0de`, "a\nb    c\nd\\x0de", `a\x0d\x0ab\x09c\x0ad\x0de`},
-		"\xff\xc3":          {`\xff\xc3`, `\xff\xc3`, `\xff\xc3`},
+		"\xff\xc3":          {"\ufffd\ufffd", "\ufffd\ufffd", `\ufffd\ufffd`},
 		"\ufeff\u2028":      {`\ufeff\u2028`, `\ufeff\u2028`, `\ufeff\u2028`},
 		"\U000e0001":        {`\U000e0001`, `\U000e0001`, `\U000e0001`},
 		"größe 日本 \ufffd":   {"größe 日本 \ufffd", "größe 日本 \ufffd", `gr\u00f6\u00dfe \u65e5\u672c \ufffd`},

@@ -57,20 +57,20 @@ func familyName(f netfilter.Family) string {
 	return string(f)
 }
 
-// questions are the headings of what is asked.
+// question is the heading of what is asked.
 func question(q string) string {
 	switch q {
 	case "A":
-		return "Replies to connections that leave by source NAT"
+		return "Replies through source NAT"
 	case "B":
-		return "Replies of Service backends to pods"
+		return "Service replies to pods"
 	}
 	return "The packet described"
 }
 
 func (w *Writer) answer(a *alike) {
 	mark, label, s := w.state(a.Answer)
-	w.line(w.in(s, mark+" "+pad(label, 13)) + w.in(bold, question(a.Question)) + "  " + w.in(dim, w.fit(w.safe(strings.Join(a.where, ", ")), 40)))
+	w.wrapped(w.in(s, mark+" "+pad(label, 13)), w.in(bold, question(a.Question))+": "+w.safe(strings.Join(a.where, ", ")))
 	if a.Sentence != "" {
 		w.wrapped(strings.Repeat(" ", 15), w.safe(a.Sentence))
 	}

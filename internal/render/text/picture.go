@@ -11,7 +11,7 @@ import (
 // picture draws the way of the packet, and below it the way of the RST that it provokes:
 //
 //	eth0 ─▶ PREROUTING ─▶ INPUT ─▶ ✗ TCP answers RST
-//	        mangle ok     filter accept by rule 3
+//	        raw ok        filter accept by rule 3
 //	 RST ─▶ OUTPUT ─▶ POSTROUTING ─▶ ✗ the peer's connection is reset
 //	        filter ok mangle ok
 //
@@ -19,10 +19,44 @@ import (
 func (w *printer) picture(a *report.Answer) {
 	packet, reset := split(a.Path)
 	start := w.safe(orElse(a.Interface, "packet"))
-	w.way(start, w.stops(packet), w.packetEnd(a, packet, len(reset) > 0))
-	if len(reset) > 0 {
-		w.way("RST", w.stops(reset), w.resetEnd(a, reset))
+	for _, d := range []detail{full, short} {
+		ways := w.ways(a, packet, reset, d)
+		if across(start, ways) <= w.opts.Width-len(margin) {
+			for _, v := range ways {
+				w.wayAcross(v, width(start))
+			}
+			return
+		}
 	}
+	for _, v := range w.ways(a, packet, reset, full) {
+		w.wayDown(v)
+	}
+}
+
+// detail is how much a picture says about each chain.
+type detail int
+
+const (
+	full  detail = iota // the chains' names
+	short               // only what decides
+)
+
+const margin = "   "
+
+// way is one packet's way: where it starts, the hooks, how it ends.
+type way struct {
+	start string
+	stops []stop
+	end   cell
+}
+
+func (w *printer) ways(a *report.Answer, packet, reset []report.Step, d detail) []way {
+	start := w.safe(orElse(a.Interface, "packet"))
+	out := []way{{start, w.stops(packet, d), w.packetEnd(a, packet, len(reset) > 0)}}
+	if len(reset) > 0 {
+		out = append(out, way{"RST", w.stops(reset, d), w.resetEnd(a, reset)})
+	}
+	return out
 }
 
 // stop is one hook with a line for each chain that has something to say.
@@ -48,14 +82,14 @@ func split(path []report.Step) (packet, reset []report.Step) {
 	return packet, reset
 }
 
-// stops gathers the steps by hook. Chains that let the packet through by their policy share a line; nat chains that never saw
+// stops gathers the steps by hook. Neighbours that let the packet through by their policy share a line; nat chains that never saw
 // it are left out.
-func (w *printer) stops(steps []report.Step) []stop {
+func (w *printer) stops(steps []report.Step, d detail) []stop {
 	var out []stop
 	var quiet []string
 	flush := func() {
 		if len(quiet) > 0 {
-			out[len(out)-1].lines = append(out[len(out)-1].lines, cell{w.passes(quiet), dim})
+			out[len(out)-1].lines = append(out[len(out)-1].lines, cell{w.passes(quiet, d), dim})
 		}
 		quiet = nil
 	}
@@ -68,10 +102,11 @@ func (w *printer) stops(steps []report.Step) []stop {
 		switch {
 		case s.Verdict == "skipped":
 		case s.By == nil && s.Verdict != "drop" && s.Verdict != "depends" && s.Verdict != "reject":
-			quiet = append(quiet, w.chainName(s))
+			quiet = append(quiet, w.tableName(s))
 		default:
+			flush()
 			last := &out[len(out)-1]
-			last.lines = append(last.lines, w.decision(s))
+			last.lines = append(last.lines, w.decision(s, d))
 		}
 	}
 	flush()
@@ -81,38 +116,43 @@ func (w *printer) stops(steps []report.Step) []stop {
 // chainsShown is how many chains that let a packet through are named before they are only counted.
 const chainsShown = 2
 
-func (w *printer) passes(chains []string) string {
-	if len(chains) > chainsShown {
+func (w *printer) passes(chains []string, d detail) string {
+	if len(chains) > chainsShown || d == short {
 		return count(len(chains), "chain") + " ok"
 	}
 	return strings.Join(chains, ", ") + " ok"
 }
 
-// chainName is as short as the backend allows: an iptables table has one chain at a hook.
-func (w *printer) chainName(s report.Step) string {
-	if s.Backend.XTables() {
-		return w.fit(w.safe(s.Table), 16)
+// chainName is the chain that decides; an iptables table has one base chain at a hook, and needs only the table's name.
+func (w *printer) chainName(s report.Step, d detail) string {
+	switch {
+	case d == short:
+		return ""
+	case s.Backend.XTables():
+		return w.tableName(s) + " "
 	}
-	return w.fit(w.safe(s.Table+" "+s.Chain), 24)
+	return w.fit(w.safe(s.Table+" "+s.Chain), 24) + " "
 }
 
-func (w *printer) decision(s report.Step) cell {
+func (w *printer) tableName(s report.Step) string { return w.fit(w.safe(s.Table), 16) }
+
+func (w *printer) decision(s report.Step, d detail) cell {
 	by := ""
 	switch {
 	case s.By != nil && s.By.Number > 0:
 		by = fmt.Sprintf(" by rule %d", s.By.Number)
-		if s.By.Chain != s.Chain {
+		if s.By.Chain != s.Chain && d == full {
 			by += " of " + w.fit(w.safe(s.By.Chain), 20)
 		}
 	case s.By != nil:
 		by = " by policy"
 	}
-	c := cell{w.chainName(s) + " " + w.safe(s.Verdict) + by, yellow}
+	c := cell{w.chainName(s, d) + w.safe(s.Verdict) + by, yellow}
 	switch s.Verdict {
 	case "drop", "queue":
 		c.style = green
 	case "depends":
-		c = cell{w.chainName(s) + " ?" + by, purple}
+		c = cell{w.chainName(s, d) + "?" + by, purple}
 	case "reject":
 		c.style = red
 	}
@@ -125,9 +165,9 @@ func (w *printer) packetEnd(a *report.Answer, steps []report.Step, provoked bool
 	if len(steps) > 0 {
 		last = steps[len(steps)-1].Verdict
 	}
-	receiver := "TCP of this node"
+	receiver := "TCP"
 	if len(steps) > 0 && steps[len(steps)-1].Hook == string(netfilter.Postrouting) {
-		receiver = "the receiver"
+		receiver = "the pod"
 	}
 	switch {
 	case last == "drop" || last == "queue":
@@ -161,55 +201,66 @@ func (w *printer) resetEnd(a *report.Answer, steps []report.Step) cell {
 	return cell{w.g.bad + " the peer sees a reset", red}
 }
 
-// startColumns is the width of the first column, for the interface's name (IFNAMSIZ is 16, with its NUL).
-const startColumns = 8
+const arrowColumns = 4 // an arrow and a blank on each side
 
-func (w *printer) way(start string, stops []stop, end cell) {
-	arrow := " " + w.g.arrow + " "
-	columns := 3 + max(startColumns, width(start)) + width(arrow) + width(end.text)
-	widths := make([]int, len(stops))
-	for i, s := range stops {
-		widths[i] = s.width()
-		columns += widths[i] + width(arrow)
-	}
-	if columns > w.opts.Width {
-		w.wayDown(start, stops, end)
-		return
-	}
-	w.wayAcross(pad(start, startColumns), stops, widths, end)
-}
-
-func (w *printer) wayAcross(start string, stops []stop, widths []int, end cell) {
-	arrow := " " + w.g.arrow + " "
-	first := "   " + w.in(bold, start) + w.in(dim, arrow)
-	height := 0
-	for i, s := range stops {
-		first += pad(s.hook, widths[i]) + w.in(dim, arrow)
-		height = max(height, len(s.lines))
-	}
-	w.line(first + w.in(end.style, end.text))
-	for row := range height {
-		l := strings.Repeat(" ", 3+width(start)+width(arrow))
-		for i, s := range stops {
-			c := cell{}
-			if row < len(s.lines) {
-				c = s.lines[row]
-			}
-			l += w.in(c.style, c.text) + strings.Repeat(" ", widths[i]-width(c.text)+width(arrow))
+// across returns how wide the ways are side by side with their hooks.
+func across(start string, ways []way) int {
+	widest := 0
+	for _, v := range ways {
+		columns := max(width(start), width(v.start)) + arrowColumns + width(v.end.text)
+		for _, s := range v.stops {
+			columns += s.width() + arrowColumns
 		}
-		w.line(l)
+		widest = max(widest, columns)
+	}
+	return widest
+}
+
+func (w *printer) wayAcross(v way, startColumns int) {
+	arrow := " " + w.in(dim, w.g.arrow) + " "
+	first := margin + w.in(bold, pad(v.start, max(startColumns, len("RST")))) + arrow
+	rows := make([]string, v.height())
+	for i := range rows {
+		rows[i] = strings.Repeat(" ", width(first))
+	}
+	for _, s := range v.stops {
+		columns := s.width()
+		first += pad(s.hook, columns) + arrow
+		for i := range rows {
+			c := s.line(i)
+			rows[i] += w.in(c.style, c.text) + strings.Repeat(" ", columns-width(c.text)+arrowColumns)
+		}
+	}
+	w.line(first + w.in(v.end.style, v.end.text))
+	for _, r := range rows {
+		w.line(r)
 	}
 }
 
-func (w *printer) wayDown(start string, stops []stop, end cell) {
-	w.line("   " + w.in(bold, start))
-	for _, s := range stops {
-		w.line("    " + w.in(dim, w.g.down) + " " + s.hook)
+func (w *printer) wayDown(v way) {
+	w.line(margin + w.in(bold, v.start))
+	for _, s := range v.stops {
+		w.line(margin + " " + w.in(dim, w.g.down) + " " + s.hook)
 		for _, c := range s.lines {
-			w.line("    " + w.in(dim, w.g.bar) + "   " + w.in(c.style, c.text))
+			w.line(margin + " " + w.in(dim, w.g.bar) + "   " + w.in(c.style, c.text))
 		}
 	}
-	w.line("    " + w.in(dim, w.g.down) + " " + w.in(end.style, end.text))
+	w.line(margin + " " + w.in(dim, w.g.down) + " " + w.in(v.end.style, v.end.text))
+}
+
+func (v way) height() int {
+	n := 0
+	for _, s := range v.stops {
+		n = max(n, len(s.lines))
+	}
+	return n
+}
+
+func (s stop) line(i int) cell {
+	if i < len(s.lines) {
+		return s.lines[i]
+	}
+	return cell{}
 }
 
 func (s stop) width() int {

@@ -90,6 +90,10 @@ func (p *printer) safe(s string) string {
 // is too long for a line stays whole: it may have to be copied.
 func (p *printer) wrapped(first, s string) {
 	indent := width(first)
+	if indent > p.opts.Width/2 {
+		p.line(first)
+		first, indent = "    ", 4
+	}
 	lines := wrap(s, max(p.opts.Width-indent, 20))
 	for i, l := range lines {
 		if i > 0 {

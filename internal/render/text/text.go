@@ -89,9 +89,21 @@ func (w *Writer) head(h *report.Host) {
 		parts = append(parts, "Linux "+w.safe(h.Kernel))
 	}
 	if !h.Taken.IsZero() {
-		parts = append(parts, h.Taken.UTC().Format("2006-01-02 15:04:05 UTC"))
+		parts = append(parts, h.Taken.UTC().Format("2006-01-02 15:04 UTC"))
 	}
-	w.wrapped(w.in(bold, w.safe(h.Name))+"  ", strings.Join(parts, w.g.sep))
+	line, indent := w.in(bold, w.safe(h.Name)), "  "
+	for i, part := range parts {
+		sep := w.g.sep
+		if i == 0 {
+			sep = "  "
+		}
+		if width(line)+width(sep)+width(part) > w.opts.Width {
+			w.line(line)
+			line, sep = indent, ""
+		}
+		line += sep + part
+	}
+	w.line(line)
 }
 
 // section writes a heading once something stands under it.
@@ -130,14 +142,14 @@ func (w *Writer) finding(label string, r *report.Result) {
 	if !w.opts.Quiet {
 		w.line("")
 	}
-	w.wrapped("  "+label+" ", w.in(bold, w.safe(r.Control))+"  "+w.safe(w.titles[r.Control]))
+	w.wrapped("  "+label+" "+w.in(bold, w.safe(r.Control))+"  ", w.safe(w.titles[r.Control]))
 	w.wrapped(indent, w.safe(r.Subject)+": "+w.safe(r.Message))
 	if w.opts.Quiet {
 		return
 	}
 	w.evidence(r.Evidence)
 	if r.Hint != "" {
-		w.wrapped(indent+w.in(cyan, "hint")+" ", w.safe(r.Hint))
+		w.wrapped(indent+w.in(cyan, "hint")+"  ", w.safe(r.Hint))
 	}
 	w.fix(r.Fix)
 }
