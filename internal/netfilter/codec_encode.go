@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // MarshalJSON writes the steps as an array of objects tagged with "op". Values are text: addresses, prefixes, names and
@@ -231,7 +232,7 @@ func appendQuoted(b []byte, write func([]byte) []byte) []byte {
 func appendString(b []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
-			q, _ := json.Marshal(s) // a string always encodes
+			q, _ := json.Marshal(strings.ToValidUTF8(s, "\ufffd")) // a string always encodes
 			return append(b, q...)
 		}
 	}

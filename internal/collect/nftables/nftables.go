@@ -1,0 +1,157 @@
+// Package nftables reads what nf_tables holds over netlink: tables, chains, rules, sets, maps, objects and flowtables of
+// every family, those of iptables-nft included.
+//
+// A rule is a program for a small register machine; the walker (walker.go) runs over it, keeps track of what each register
+// holds, and writes down the matches, statements and verdicts it adds up to. What it does not understand stays in the rule
+// as a [netfilter.Ext] by the expression's name. An Ext whose name is not known may match, do something, or decide the
+// packet's fate; nobody may take it for less.
+//
+// A match of bits, nft's `ct state invalid,new`, is a masked operand and an inverted interval: (ct.state & 9) not in {0}.
+//
+// Rules of iptables-nft tables are written in iptables-save's language (Text), which
+// [github.com/ctaudit/ctaudit/internal/netfilter/xtables] parses when somebody asks; they carry Ops only when the
+// expressions say something that iptables could not have written.
+//
+// Messages and attributes: include/uapi/linux/netfilter/nf_tables.h and nfnetlink_hook.h, Linux 6.18.
+package nftables
+
+import (
+	"fmt"
+
+	"github.com/ctaudit/ctaudit/internal/collect"
+	"github.com/ctaudit/ctaudit/internal/host"
+	nf "github.com/ctaudit/ctaudit/internal/netfilter"
+	"github.com/ctaudit/ctaudit/internal/snapshot"
+)
+
+type collector struct{}
+
+// New returns the collector of the document's nftables section.
+func New() collect.Collector { return collector{} }
+
+func (collector) Name() string { return "nftables" }
+
+// rulesLimit caps the dump of rules: a hundred thousand take about 45 MB.
+const rulesLimit = 256 << 20
+
+func need(dump string) host.Need {
+	n := host.Need{Kind: host.Netlink, Args: []string{dump}}
+	if dump == host.DumpNFRules || dump == host.DumpNFElements {
+		n.Limit = rulesLimit
+	}
+	return n
+}
+
+// dumps are in the order in which they are parsed: rules need the sets' types.
+func dumps() []string {
+	return []string{host.DumpNFTables, host.DumpNFChains, host.DumpNFSets, host.DumpNFElements, host.DumpNFObjects, host.DumpNFFlowtables, host.DumpNFRules}
+}
+
+func (collector) Needs() []host.Need {
+	var out []host.Need
+	for _, d := range append(dumps(), host.DumpNFGen, host.DumpNFHooks) {
+		out = append(out, need(d))
+	}
+	return out
+}
+
+// Collect parses the dumps. Without nf_tables in the kernel the section is empty and the generation absent.
+func (collector) Collect(ev *host.Evidence, doc *snapshot.Document) []snapshot.Missing {
+	p := newParser()
+	for _, d := range dumps() {
+		p.dump(d, ev.Answer(need(d)))
+	}
+	p.finish()
+	doc.NFTables = snapshot.NFTables{Tables: p.tables}
+	if doc.NFTables.Tables == nil {
+		doc.NFTables.Tables = []*nf.Table{}
+	}
+	doc.NFTables.Generation = generation(ev.Answer(need(host.DumpNFGen)))
+	order, missing := hookOrder(ev.Answer(need(host.DumpNFHooks)))
+	doc.NFTables.HookOrder = order
+	return append(p.missing, missing...)
+}
+
+// Missing's name for a dump.
+func what(dump string) string {
+	switch dump {
+	case host.DumpNFTables:
+		return "nf_tables tables"
+	case host.DumpNFChains:
+		return "nf_tables chains"
+	case host.DumpNFSets:
+		return "nf_tables sets"
+	case host.DumpNFElements:
+		return "nf_tables set elements"
+	case host.DumpNFObjects:
+		return "nf_tables objects"
+	case host.DumpNFFlowtables:
+		return "nf_tables flowtables"
+	case host.DumpNFRules:
+		return "nf_tables rules"
+	}
+	return dump
+}
+
+const hintRoot = "run as root, or grant CAP_NET_ADMIN"
+
+// dump parses one answer. Whatever keeps it from being whole marks every table that it may concern.
+func (p *parser) dump(name string, a *host.Answer) {
+	if a.Absent {
+		return
+	}
+	if a.Err != "" {
+		p.lack(name, a.Err, map[bool]string{true: hintRoot}[a.Denied])
+		return
+	}
+	r := &reader{b: a.Data}
+	for {
+		m, ok := r.next()
+		if !ok {
+			break
+		}
+		if why := p.message(name, m); why != "" {
+			p.lack(name, why, "")
+		}
+	}
+	switch {
+	case a.Truncated && !p.overran:
+		p.lack(name, "the dump is longer than its limit", "")
+	case r.garbled:
+		p.lack(name, "the dump is cut or garbled", "")
+	case r.errno != 0:
+		p.lack(name, fmt.Sprintf("the kernel answered with error %d", r.errno), map[bool]string{true: hintRoot}[r.errno == 1])
+	case r.interrupted:
+		p.lack(name, "the ruleset changed while it was read", "collect again")
+	}
+}
+
+// lack notes once that a dump is not whole.
+func (p *parser) lack(dump, why, hint string) {
+	if p.lacking[dump] != "" {
+		return
+	}
+	p.lacking[dump] = why
+	p.missing = append(p.missing, snapshot.Missing{What: what(dump), Why: why, Hint: hint})
+}
+
+// generation reads NFTA_GEN_ID (1) of the last NFT_MSG_NEWGEN.
+func generation(a *host.Answer) snapshot.Value[uint32] {
+	switch {
+	case a.Absent:
+		return snapshot.Absent[uint32]()
+	case a.Err != "":
+		return snapshot.Unreadable[uint32](a.Err, map[bool]string{true: hintRoot}[a.Denied])
+	}
+	out := snapshot.Unreadable[uint32]("the answer holds no generation", "")
+	for r := (&reader{b: a.Data}); ; {
+		m, ok := r.next()
+		if !ok {
+			return out
+		}
+		var at attrs
+		if m.kind == subsysNFTables|msgNewGen && at.parse(m.body) && len(at.at[1]) >= 4 {
+			out = snapshot.Known(at.u32(1))
+		}
+	}
+}

@@ -1,0 +1,369 @@
+package netfilter
+
+import (
+	"fmt"
+	"strings"
+)
+
+// TextHints is what the nft text of a rule needs beyond its steps.
+type TextHints struct {
+	// Set returns a set of the rule's table, so that anonymous ones are written in place; nil: sets are named.
+	Set func(name string) *Set
+	// Spell returns the name that step i's field has in the rule ("ip.protocol" where the model says meta.l4proto), or "".
+	Spell func(i int) Field
+}
+
+// String writes the steps in nft's language, as far as it can say them.
+func (o Ops) String() string { return o.Text(TextHints{}) }
+
+// Text writes the steps in nft's language. The matches that nft puts in front by itself (the protocol before a port) are
+// left out again, counters carry no figures, and steps that nft has no words for stand in angle brackets.
+func (o Ops) Text(h TextHints) string {
+	w := &textWriter{ops: o, hints: h}
+	for i, op := range o {
+		if w.implied(i) {
+			continue
+		}
+		if len(w.b) > 0 {
+			w.b = append(w.b, ' ')
+		}
+		w.op(i, op)
+	}
+	return string(w.b)
+}
+
+type textWriter struct {
+	ops   Ops
+	hints TextHints
+	b     []byte
+	l4    string // the protocol that the rule requires, for the name of ports
+}
+
+func (w *textWriter) add(parts ...string) {
+	for _, p := range parts {
+		w.b = append(w.b, p...)
+	}
+}
+
+func (w *textWriter) spell(i int, f Field) Field {
+	if w.hints.Spell != nil {
+		if s := w.hints.Spell(i); s != "" {
+			return s
+		}
+	}
+	return f
+}
+
+// implied reports whether nft leaves step i out because the step behind it cannot be written without it.
+func (w *textWriter) implied(i int) bool {
+	m, ok := w.ops[i].(Match)
+	if !ok || m.Invert || len(m.In) != 1 || m.In[0].From != m.In[0].To || len(m.Fields) != 1 || m.Fields[0].Mask != nil {
+		return false
+	}
+	v := m.In[0].From.Lo
+	var next string
+	if i+1 < len(w.ops) {
+		next = header(w.ops[i+1], w.spell(i+1, ""))
+	}
+	switch m.Fields[0].Field {
+	case NFProto:
+		return v == 2 && next == "ip" || v == 10 && next == "ip6"
+	case EthProto, "ether.type":
+		return v == 0x0800 && next == "ip" || v == 0x86dd && next == "ip6" || v == 0x0806 && next == "arp" || v == 0x8100 && next == "vlan"
+	case IIFType:
+		return v == 1 && (next == "ether" || next == "vlan")
+	case L4Proto, "ip6.nexthdr":
+		name := protocolName(v)
+		if next == "th" && hasPorts(v) || next != "" && next == headerName(name) {
+			w.l4 = name
+			return true
+		}
+	}
+	return false
+}
+
+// header returns the header that a step's field belongs to: what stands before the first dot of its name.
+func header(op Op, spell Field) string {
+	var fields []Operand
+	switch op := op.(type) {
+	case Match:
+		fields = op.Fields
+	case VMap:
+		fields = op.Fields
+	case Assign:
+		fields = []Operand{{Field: op.Field}}
+	}
+	if len(fields) == 0 {
+		return ""
+	}
+	if spell == "" {
+		spell = fields[0].Field
+	}
+	name, _, _ := strings.Cut(string(spell), ".")
+	return name
+}
+
+func headerName(protocol string) string {
+	if protocol == "ipv6-icmp" {
+		return "icmpv6"
+	}
+	return protocol
+}
+
+func hasPorts(proto uint64) bool {
+	return proto == 6 || proto == 17 || proto == 33 || proto == 132 || proto == 136
+}
+
+func (w *textWriter) op(i int, op Op) {
+	switch op := op.(type) {
+	case Match:
+		w.match(i, op)
+	case VMap:
+		w.operands(i, op.Fields)
+		w.add(" vmap ")
+		w.set(op.Set, op.Fields)
+	case Verdict:
+		w.verdict(op)
+	case Assign:
+		w.assign(i, op)
+	case Stmt:
+		w.add(op.Name)
+		if op.Args != "" {
+			w.add(" ", op.Args)
+		}
+	case Ext:
+		w.ext(op)
+	case XtState:
+		w.add(fmt.Sprintf("<conntrack %+v>", op))
+	}
+}
+
+// ext writes the matches that nft has words for, and others in brackets.
+func (w *textWriter) ext(e Ext) {
+	not := ""
+	if e.Invert {
+		not = "not "
+	}
+	switch e.Name {
+	case "limit", "quota", "ct count":
+		w.add(e.Name, " ", e.Args)
+	case "dynset":
+		w.add(not, e.Args)
+	default:
+		w.add("<", not, e.Name, " ", e.Args, ">")
+	}
+}
+
+func (w *textWriter) verdict(v Verdict) {
+	switch {
+	case v.Kind == Reject && v.With == "tcp-reset":
+		w.add("reject with tcp reset")
+	case v.Kind == Reject && v.With != "":
+		family, code, _ := strings.Cut(v.With, "-")
+		w.add("reject with ", family, " ", code)
+	case v.Kind == Queue:
+		if v.Bypass {
+			w.add("queue flags bypass to ", v.Queue)
+			return
+		}
+		w.add("queue to ", v.Queue)
+	case v.Chain != "":
+		w.add(string(v.Kind), " ", v.Chain)
+	default:
+		w.add(string(v.Kind))
+	}
+}
+
+// fieldText is nft's way to write a field; ports take the name of the protocol that the rule requires.
+func (w *textWriter) fieldText(f Field) string {
+	switch f {
+	case IIFName, OIFName, IIF, OIF, IIFGroup, OIFGroup:
+		return string(f[len("meta."):])
+	case Sport, Dport:
+		if w.l4 != "" {
+			return w.l4 + " " + string(f[len("th."):])
+		}
+	}
+	return strings.ReplaceAll(string(f), ".", " ")
+}
+
+func (w *textWriter) operands(i int, fields []Operand) {
+	for j, f := range fields {
+		if j > 0 {
+			w.add(" . ")
+		}
+		name := f.Field
+		if len(fields) == 1 {
+			name = w.spell(i, name)
+		}
+		w.add(w.fieldText(name))
+		if f.Mask != nil {
+			w.add(" & ", string(appendValue(nil, f.Field.maskKind(), *f.Mask)))
+		}
+		if f.Xor != nil {
+			w.add(" ^ ", string(appendValue(nil, f.Field.maskKind(), *f.Xor)))
+		}
+	}
+}
+
+func (w *textWriter) match(i int, m Match) {
+	if len(m.Fields) == 1 && m.Fields[0].Mask != nil && m.Fields[0].Xor == nil && len(m.In) == 1 && w.bits(i, m) {
+		return
+	}
+	w.operands(i, m.Fields)
+	if m.Set != "" {
+		w.add(map[bool]string{true: " != ", false: " "}[m.Invert])
+		w.set(m.Set, m.Fields)
+		return
+	}
+	f := m.Fields[0].Field
+	if len(m.In) != 1 {
+		w.add(map[bool]string{true: " != { ", false: " { "}[m.Invert])
+		for j, in := range m.In {
+			if j > 0 {
+				w.add(", ")
+			}
+			w.interval(f, in)
+		}
+		w.add(" }")
+		return
+	}
+	in, masked := m.In[0], m.Fields[0].Mask != nil
+	top := shr(ones, 128-f.textBits())
+	switch {
+	case !m.Invert && in.From != in.To && in.To == top && in.From != (Value{}) && f.kind() != kindName && !isPrefix(f, in):
+		w.add(" >= ")
+		w.value(f, in.From)
+		return
+	case !m.Invert && in.From != in.To && in.From == (Value{}) && in.To != top && f.kind() != kindName && !isPrefix(f, in):
+		w.add(" <= ")
+		w.value(f, in.To)
+		return
+	case m.Invert:
+		w.add(" != ")
+	case masked || bitmask(f):
+		w.add(" == ")
+	default:
+		w.add(" ")
+	}
+	w.interval(f, in)
+}
+
+func isPrefix(f Field, in Interval) bool {
+	_, ok := in.prefixBits(f.kind())
+	return ok
+}
+
+// textBits is the width that "up to the highest value" means.
+func (f Field) textBits() int {
+	if strings.HasPrefix(string(f), "th.") {
+		return 16
+	}
+	return f.Bits()
+}
+
+// bits writes a test of bits: "ct state invalid,new" is any of them, "tcp flags syn / syn,ack" exactly those of the mask.
+func (w *textWriter) bits(i int, m Match) bool {
+	f := m.Fields[0]
+	if !bitmask(f.Field) || m.In[0].From != m.In[0].To {
+		return false
+	}
+	name := w.fieldText(w.spell(i, f.Field))
+	v := m.In[0].From
+	switch {
+	case v == (Value{}) && m.Invert:
+		w.add(name, " ")
+		w.value(f.Field, *f.Mask)
+	case v == (Value{}):
+		w.add(name, " ! ")
+		w.value(f.Field, *f.Mask)
+	default:
+		w.add(name, map[bool]string{true: " != ", false: " "}[m.Invert])
+		w.value(f.Field, v)
+		w.add(" / ")
+		w.value(f.Field, *f.Mask)
+	}
+	return true
+}
+
+// set writes a set's name, or an anonymous set's elements.
+func (w *textWriter) set(name string, fields []Operand) {
+	var s *Set
+	if w.hints.Set != nil && strings.HasPrefix(name, "__") {
+		s = w.hints.Set(name)
+	}
+	if s == nil || s.Incomplete != "" || len(s.Elements) > 1024 {
+		w.add("@", name)
+		return
+	}
+	w.add("{ ")
+	for i := range s.Elements {
+		if i > 0 {
+			w.add(", ")
+		}
+		w.element(s, &s.Elements[i], fields)
+	}
+	if s.CatchAll != nil {
+		if len(s.Elements) > 0 {
+			w.add(", ")
+		}
+		w.add("*")
+		w.data(s, s.CatchAll)
+	}
+	w.add(" }")
+}
+
+func (w *textWriter) element(s *Set, e *Element, fields []Operand) {
+	for j, k := range e.Key {
+		if j > 0 {
+			w.add(" . ")
+		}
+		f := Field("")
+		if j < len(fields) {
+			f = fields[j].Field
+		}
+		w.interval(f, k)
+	}
+	w.data(s, e)
+}
+
+func (w *textWriter) data(s *Set, e *Element) {
+	if e.Verdict != nil {
+		w.add(" : ")
+		w.verdict(*e.Verdict)
+	}
+	for j, v := range e.Data {
+		w.add(map[bool]string{true: " : ", false: " . "}[j == 0], string(appendValue(nil, kindsOf(s.DataTypes)(j), v)))
+	}
+}
+
+func (w *textWriter) assign(i int, a Assign) {
+	target := w.fieldText(w.spell(i, a.Field))
+	w.add(target, " set ")
+	full := shr(ones, 128-a.Field.Bits())
+	switch {
+	case a.Map != "":
+		w.add(w.fieldText(a.From), " map ")
+		w.set(a.Map, []Operand{{Field: a.From}})
+		return
+	case a.From == "" && a.And == (Value{}):
+		w.value(a.Field, a.Xor)
+		return
+	case a.From == "":
+		w.add(target)
+	default:
+		w.add(w.fieldText(a.From))
+	}
+	// (x & a) ^ b with the bits of b outside a is "x & a | b"
+	or := a.Xor.And(a.And) == (Value{})
+	if and := a.And; and.And(full) != full {
+		if or && and.Or(a.Xor).And(full) == full {
+			w.add(" | ", string(appendValue(nil, kindHex, a.Xor)))
+			return
+		}
+		w.add(" & ", string(appendValue(nil, kindHex, and)))
+	}
+	if a.Xor != (Value{}) {
+		w.add(map[bool]string{true: " | ", false: " ^ "}[or], string(appendValue(nil, kindHex, a.Xor)))
+	}
+}
