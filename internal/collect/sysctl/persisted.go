@@ -35,7 +35,7 @@ func (r *reader) persisted(bootReader snapshot.Value[string]) snapshot.Value[[]s
 		m := r.missing[before]
 		return snapshot.Unreadable[[]snapshot.Assignment](m.What+": "+m.Why, m.Hint)
 	}
-	p.override()
+	p.override(bootReader.Or(readerSystemd))
 	return snapshot.Known(p.list)
 }
 
@@ -97,9 +97,11 @@ func (p *persistence) addCmdline(arg string) {
 	p.list = append(p.list, snapshot.Assignment{Key: printable(rest), Value: printable(value), File: pathCmdline, Line: 1})
 }
 
-// override marks what a later line undoes. A later line that repeats the value leaves the earlier one in its place, and a dash on
-// either counts for both (parse_line in systemd's src/sysctl/sysctl.c); for procps, which writes both, it comes to the same.
-func (p *persistence) override() {
+// override marks what a later line undoes. For systemd a key has one line, be it an assignment or an exclusion: a later one takes
+// its place, unless it repeats the value, and a dash on either then counts for both (parse_line in systemd's
+// src/sysctl/sysctl.c). procps writes every assignment in turn, so the last one holds, and its exclusions undo none (measured
+// with 4.0.2); nor does either's exclusion undo what the kernel has set itself.
+func (p *persistence) override(reader string) {
 	last := map[string]int{}
 	for i := range p.list {
 		a := &p.list[i]
@@ -112,16 +114,18 @@ func (p *persistence) override() {
 			continue
 		}
 		b := &p.list[j]
-		if b.File == pathCmdline && a.Exclude {
-			continue // what keeps systemd off a key leaves it as the kernel has set it
-		}
-		if a.Value == b.Value && a.Exclude == b.Exclude && b.File != pathCmdline {
+		switch {
+		case a.Exclude != b.Exclude && (reader == readerProcps || b.File == pathCmdline):
+			if b.Exclude {
+				last[a.Key] = i
+			}
+		case a.Value == b.Value && a.Exclude == b.Exclude && b.File != pathCmdline:
 			a.Overridden = true
 			b.Ignore = b.Ignore || a.Ignore
-			continue
+		default:
+			b.Overridden = true
+			last[a.Key] = i
 		}
-		b.Overridden = true
-		last[a.Key] = i
 	}
 }
 
