@@ -1,0 +1,252 @@
+package oracle_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ctaudit/ctaudit/internal/collect"
+	"github.com/ctaudit/ctaudit/internal/collect/registry"
+	"github.com/ctaudit/ctaudit/internal/facts"
+	"github.com/ctaudit/ctaudit/internal/host"
+	"github.com/ctaudit/ctaudit/internal/lab"
+	"github.com/ctaudit/ctaudit/internal/lab/labtest"
+	"github.com/ctaudit/ctaudit/internal/lab/oracle"
+	"github.com/ctaudit/ctaudit/internal/netfilter"
+	"github.com/ctaudit/ctaudit/internal/packetpath"
+	"github.com/ctaudit/ctaudit/internal/snapshot"
+)
+
+var (
+	duration = flag.Duration("oracle.duration", durationEnv(), "how long to run random rulesets (CTAUDIT_ORACLE_DURATION)")
+	seed     = flag.Uint64("oracle.seed", 1, "first seed; a failure prints its own")
+	only     = flag.Bool("oracle.only", false, "run the first seed alone")
+	packets  = flag.Int("oracle.packets", 128, "segments for each ruleset")
+)
+
+func durationEnv() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv("CTAUDIT_ORACLE_DURATION")); err == nil {
+		return d
+	}
+	return 20 * time.Second
+}
+
+// read is the node as our own collectors see it.
+func read(b *lab.Bench) (*facts.Node, *snapshot.Document, error) {
+	local := host.Local(host.LocalOptions{Namespace: b.Node.Path()})
+	doc, _, err := collect.Run(context.Background(), local, registry.All(), collect.Options{
+		Only: []string{"sysctl", "iptables", "nftables", "topology"},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return facts.Of(doc), doc, nil
+}
+
+// question asks about everything that may come in by one port: question A as a packet that the user describes.
+func question(b *lab.Bench, port int, family netfilter.Family) packetpath.Query {
+	return packetpath.Query{
+		Question: packetpath.A, Family: family, In: b.Interface(port),
+		Src:   []netip.Prefix{b.Sources(port, family)},
+		Dst:   []netip.Prefix{hostPrefix(b.Address(port, family))},
+		Sport: []packetpath.PortRange{{From: 1, To: 65535}}, Dport: []packetpath.PortRange{{From: 1, To: 65535}},
+		Flags: flagsAsked(),
+	}
+}
+
+func hostPrefix(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+// flagsAsked are all combinations without RST: those that the universe draws are among them.
+func flagsAsked() []uint8 {
+	var out []uint8
+	for f := range 256 {
+		if f&lab.RST == 0 {
+			out = append(out, uint8(f))
+		}
+	}
+	return out
+}
+
+// segment is a probe as the evaluator takes it: what [lab.Segment.Frame] puts on the wire.
+func segment(b *lab.Bench, p lab.Probe) packetpath.Segment {
+	length := uint16(40)
+	if p.Src.Addr().Is6() {
+		length = 60
+	}
+	return packetpath.Segment{
+		Packet: packetpath.Packet{
+			In: b.Interface(p.Port), Src: p.Src.Addr(), Dst: p.Dst.Addr(), Sport: p.Src.Port(), Dport: p.Dst.Port(),
+		},
+		Bits: p.Flags, TTL: 64, Length: length, Seq: p.Seq, Ack: p.Segment.Ack, Window: 1024,
+	}
+}
+
+// tally counts what the comparison saw, so that a run that decided nothing does not pass for a good one.
+type tally struct {
+	cases, packets, undecided, resets int
+}
+
+// disagreement compares one probe with the outcomes that hold it; empty when the kernel did what was foretold.
+func (t *tally) disagreement(a *packetpath.Answer, g packetpath.Segment, kernel lab.Fate) string {
+	t.packets++
+	if kernel == lab.Reset {
+		t.resets++
+	}
+	var held []packetpath.Outcome
+	for i := range a.Outcomes {
+		if a.Outcomes[i].Holds(g) {
+			held = append(held, a.Outcomes[i])
+		}
+	}
+	certain := slices.DeleteFunc(slices.Clone(held), func(o packetpath.Outcome) bool {
+		return len(o.Assuming) > 0 || o.Fate == "depends"
+	})
+	switch {
+	case len(held) == 0:
+		return "no outcome holds it"
+	case len(certain) > 1, len(certain) == 1 && len(held) > 1:
+		return "several outcomes hold it"
+	case len(certain) == 1:
+		return contradiction(certain[0], kernel)
+	}
+	t.undecided++
+	for _, o := range held {
+		if o.Fate == "depends" || contradiction(o, kernel) == "" {
+			return ""
+		}
+	}
+	return "every outcome foretells something else"
+}
+
+// contradiction holds an outcome against the kernel. A rejected packet's ICMP error may itself be dropped on its way out.
+func contradiction(o packetpath.Outcome, kernel lab.Fate) string {
+	ok := false
+	switch o.Fate {
+	case "reset":
+		ok = kernel == lab.Reset
+	case "dropped":
+		ok = kernel == lab.Silence
+	case "rejected-icmp":
+		ok = kernel != lab.Reset
+	}
+	if ok {
+		return ""
+	}
+	return "foretold: " + o.Fate
+}
+
+// whole compares the answer's own summary with all the packets of one port.
+func whole(a *packetpath.Answer, fates []lab.Fate) string {
+	resets := 0
+	for _, f := range fates {
+		if f == lab.Reset {
+			resets++
+		}
+	}
+	switch {
+	case a.Reset == packetpath.ResetNo && resets > 0:
+		return fmt.Sprintf("the answer says no RST, the kernel sent %d", resets)
+	case a.Reset == packetpath.ResetYes && resets < len(fates):
+		return fmt.Sprintf("the answer says a RST for all, the kernel sent %d for %d", resets, len(fates))
+	case a.Verdict == packetpath.Dropped && resets > 0:
+		return fmt.Sprintf("the answer says dropped, the kernel sent %d RSTs", resets)
+	}
+	return ""
+}
+
+// runCase loads, reads back, evaluates once a port, sends, and compares. The error is a disagreement with its reproducer.
+func (t *tally) runCase(b *lab.Bench, c oracle.Case, probes []lab.Probe) error {
+	loaded, err := c.Load(b.Node)
+	if err != nil {
+		return err
+	}
+	t.cases++
+	node, doc, err := read(b)
+	if err != nil {
+		return err
+	}
+	fates, err := b.Range.Exchange(probes, 10*time.Second)
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, loaded)
+	}
+	for port := range b.Range.Ports {
+		answer, err := node.Packet(question(b, port, c.Family))
+		if err != nil {
+			return err
+		}
+		var errs []error
+		var here []lab.Fate
+		for i, p := range probes {
+			if p.Port != port {
+				continue
+			}
+			here = append(here, fates[i])
+			if why := t.disagreement(&answer, segment(b, p), fates[i]); why != "" {
+				errs = append(errs, fmt.Errorf("%s in by %s: the kernel: %s; %s\n%s", p.Segment, b.Interface(port), fates[i], why,
+					explain(&answer, segment(b, p))))
+			}
+		}
+		if why := whole(&answer, here); why != "" {
+			errs = append(errs, errors.New(why))
+		}
+		if len(errs) > 0 {
+			return fmt.Errorf("%d disagreements, the first: %w\n%s\nmissing: %v", len(errs), errs[0], loaded, missing(doc))
+		}
+	}
+	return nil
+}
+
+// explain lists the outcomes that hold the segment.
+func explain(a *packetpath.Answer, g packetpath.Segment) string {
+	var b strings.Builder
+	for _, o := range a.Outcomes {
+		if o.Holds(g) {
+			fmt.Fprintf(&b, "  %s, %s, by %+v, assuming %q\n", o.Fate, o.Region, o.By, o.Assuming)
+		}
+	}
+	return b.String()
+}
+
+func missing(doc *snapshot.Document) []snapshot.Missing {
+	var all []snapshot.Missing
+	for _, c := range doc.Collectors {
+		if c.Name == "iptables" || c.Name == "nftables" {
+			all = append(all, c.Missing...)
+		}
+	}
+	return all
+}
+
+// The evaluator must foretell what the kernel does to every segment, for rulesets that nobody would write.
+func TestRandomRulesetsAgreeWithTheKernel(t *testing.T) {
+	labtest.Require(t, "root", "netns", "afpacket", "nft", "iptables", "iptables-legacy")
+	var total tally
+	failures := 0
+	for s, deadline := *seed, time.Now().Add(*duration); time.Now().Before(deadline) && failures < 5; s++ {
+		b, err := lab.NewBench()
+		if err != nil {
+			t.Fatal(err)
+		}
+		universe := oracle.NewUniverse(b, families[s/7%2])
+		probes := universe.Probes(oracle.NewRand(s), *packets)
+		if err := total.runCase(b, oracle.Generate(s, universe), probes); err != nil {
+			failures++
+			t.Errorf("replay with -oracle.seed=%d -oracle.only:\n%v", s, err)
+		}
+		b.Close()
+		if *only {
+			break
+		}
+	}
+	t.Logf("%d rulesets, %d segments, %d of them answered by a RST, %d undecided", total.cases, total.packets, total.resets, total.undecided)
+	if !*only && total.undecided*5 > total.packets {
+		t.Errorf("%d of %d segments were left undecided", total.undecided, total.packets)
+	}
+}

@@ -1,0 +1,33 @@
+package packetpath
+
+import "github.com/ctaudit/ctaudit/internal/netfilter"
+
+// Segment is one concrete TCP segment with every header field that a rule can read.
+type Segment struct {
+	Packet
+	Bits     uint8 // the TCP flags; Packet.Flags is not looked at
+	TTL, TOS uint8
+	FragOff  uint16 // with its flags: 0x4000 is "don't fragment"
+	Length   uint16 // the whole packet, IP header included
+	Seq, Ack uint32
+	Window   uint16
+}
+
+// Holds reports whether the segment belongs to the outcome. Every segment of the question belongs to one outcome, or to
+// several that assume different things.
+func (o *Outcome) Holds(g Segment) bool {
+	p := point{flags: g.Bits}
+	for d, v := range map[dim]uint64{
+		dSport: uint64(g.Sport), dDport: uint64(g.Dport), dTTL: uint64(g.TTL), dLength: uint64(g.Length), dTOS: uint64(g.TOS),
+		dFrag: uint64(g.FragOff), dSeq: uint64(g.Seq), dAck: uint64(g.Ack), dWin: uint64(g.Window),
+	} {
+		p.value[d] = netfilter.Num(v)
+	}
+	p.value[dSaddr], p.value[dDaddr] = netfilter.Addr(g.Src), netfilter.Addr(g.Dst)
+	for _, c := range o.classes {
+		if c.contains(&p) {
+			return true
+		}
+	}
+	return false
+}
