@@ -3,7 +3,10 @@ package registry
 
 import (
 	"github.com/ctaudit/ctaudit/internal/collect"
+	"github.com/ctaudit/ctaudit/internal/collect/conntrack"
+	"github.com/ctaudit/ctaudit/internal/collect/iptables"
 	"github.com/ctaudit/ctaudit/internal/collect/kernel"
+	"github.com/ctaudit/ctaudit/internal/collect/nftables"
 	"github.com/ctaudit/ctaudit/internal/collect/sysctl"
 	"github.com/ctaudit/ctaudit/internal/collect/topology"
 )
@@ -13,6 +16,9 @@ func All() []collect.Collector {
 	return []collect.Collector{
 		kernel.New(),
 		sysctl.New(),
+		iptables.New(),
+		nftables.New(),
+		conntrack.New(),
 		topology.New(),
 	}
 }
