@@ -14,14 +14,14 @@ import (
 )
 
 func (a *app) explainCommand() *cobra.Command {
-	var policies []string
+	var dir string
 	cmd := &cobra.Command{
 		Use:     "explain CONTROL",
 		Short:   "Print what a control checks, why, when it fails and how to mend it",
 		Example: "  ctaudit explain CT-RST-001",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			controls, err := controls(policies)
+			controls, err := controls(dir)
 			if err != nil {
 				return err
 			}
@@ -29,7 +29,7 @@ func (a *app) explainCommand() *cobra.Command {
 		},
 		ValidArgsFunction: completeControls,
 	}
-	policyFlag(cmd, &policies)
+	policyFlag(cmd, &dir)
 	return cmd
 }
 
@@ -55,15 +55,15 @@ func help(c report.Control) string {
 
 func (a *app) checksCommand() *cobra.Command {
 	var (
-		policies []string
-		format   string
+		dir    string
+		format string
 	)
 	cmd := &cobra.Command{
 		Use:   "checks",
 		Short: "List the controls",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			controls, err := controls(policies)
+			controls, err := controls(dir)
 			if err != nil {
 				return err
 			}
@@ -78,7 +78,7 @@ func (a *app) checksCommand() *cobra.Command {
 			return fmt.Errorf("--format %q: want text or json", format)
 		},
 	}
-	policyFlag(cmd, &policies)
+	policyFlag(cmd, &dir)
 	cmd.Flags().StringVarP(&format, "format", "f", "text", "text or json")
 	return cmd
 }
@@ -95,12 +95,12 @@ func (a *app) controlTable(controls []report.Control) error {
 	return err
 }
 
-func policyFlag(cmd *cobra.Command, dirs *[]string) {
-	cmd.Flags().StringArrayVar(dirs, "policy", nil, "add the controls in `dir`, or override those of the same id; repeatable")
+func policyFlag(cmd *cobra.Command, dir *string) {
+	cmd.Flags().StringVar(dir, "policy", "", "add the controls in `dir`, or override those of the same id")
 }
 
-func controls(dirs []string) ([]report.Control, error) {
-	engine, err := policy.Load(policy.Options{Dirs: dirs})
+func controls(dir string) ([]report.Control, error) {
+	engine, err := policy.Load(policy.Options{Dir: dir})
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func controls(dirs []string) ([]report.Control, error) {
 }
 
 func completeControls(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	list, err := controls(nil)
+	list, err := controls("")
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

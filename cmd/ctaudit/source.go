@@ -75,11 +75,7 @@ func (s *source) each(ctx context.Context, stdin io.Reader, do func(*snapshot.Do
 }
 
 func (s *source) live(ctx context.Context) (*snapshot.Document, *host.Evidence, error) {
-	node, err := host.Local(host.LocalOptions{Netns: s.netns})
-	if err != nil {
-		return nil, nil, err
-	}
-	return s.collect(ctx, node)
+	return s.collect(ctx, host.Local(host.LocalOptions{Namespace: s.netns}))
 }
 
 func (s *source) collect(ctx context.Context, h host.Host) (*snapshot.Document, *host.Evidence, error) {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -13,6 +15,10 @@ import (
 	"github.com/ctaudit/ctaudit/internal/facts"
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 	"github.com/ctaudit/ctaudit/internal/packetpath"
+	"github.com/ctaudit/ctaudit/internal/render/json"
+	"github.com/ctaudit/ctaudit/internal/render/text"
+	"github.com/ctaudit/ctaudit/internal/report"
+	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
 
 // traceFlags is the packet as the user wrote it.
@@ -39,7 +45,7 @@ With --src and --dst: the one packet described, delivered to the node, or forwar
   ctaudit trace --question A --family ipv4 --in eth0 -f json
   ctaudit trace --in eth0 --src 203.0.113.9 --sport 443 --dst 198.51.100.1 --dport 31000 --flags ack --state invalid`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.trace(cmd, &src, tf) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.trace(cmd.Context(), &src, tf) },
 	}
 	f := cmd.Flags()
 	src.flags(f)
@@ -56,6 +62,58 @@ With --src and --dst: the one packet described, delivered to the node, or forwar
 	f.StringVar(&tf.mark, "mark", "0", "packet mark")
 	f.StringVarP(&tf.format, "format", "f", "text", "text or json")
 	return cmd
+}
+
+// traceDocument is "trace -f json": the answer when there is one, else the one that lets a
+// reset through most freely, with all of them behind it.
+type traceDocument struct {
+	report.Answer
+	Host string          `json:"host"`
+	All  []report.Answer `json:"all,omitempty"`
+}
+
+func (a *app) trace(ctx context.Context, src *source, tf traceFlags) error {
+	if err := tf.check(); err != nil {
+		return err
+	}
+	first := true
+	return src.each(ctx, a.in, func(doc *snapshot.Document) error {
+		answers, err := tf.answer(facts.Of(doc))
+		if err != nil {
+			return err
+		}
+		if tf.format == "json" {
+			return a.traceJSON(doc.Host, answers)
+		}
+		for _, answer := range answers {
+			if !first {
+				fmt.Fprintln(a.out)
+			}
+			first = false
+			r := reportAnswer(answer)
+			if err := text.Trace(a.out, &r, a.textOptions()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (a *app) traceJSON(host string, answers []packetpath.Answer) error {
+	d := traceDocument{Host: host}
+	worst := slices.MaxFunc(answers, func(x, y packetpath.Answer) int { return cmp.Compare(facts.Rank(x), facts.Rank(y)) })
+	d.Answer = reportAnswer(worst)
+	if len(answers) > 1 {
+		for _, answer := range answers {
+			d.All = append(d.All, reportAnswer(answer))
+		}
+	}
+	b, err := json.Marshal(d, "")
+	if err != nil {
+		return err
+	}
+	_, err = a.out.Write(append(b, '\n'))
+	return err
 }
 
 func (tf traceFlags) custom() bool { return tf.src != "" || tf.dst != "" }

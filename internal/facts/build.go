@@ -14,15 +14,27 @@ var families = [...]netfilter.Family{netfilter.IP, netfilter.IP6}
 // Of works out what questions about the snapshot need in common.
 func Of(doc *snapshot.Document) *Node {
 	n := newNode(doc)
-	n.path = packetpath.Compile(n.packetNode())
+	n.packets = n.packetNode()
+	n.path = packetpath.Compile(n.packets)
 	n.proxy = n.serviceProxy()
-	n.answers = n.standardAnswers()
+	n.answers = n.askA()
+	if !n.proxy.Known || n.proxy.Value != "none" {
+		n.answers = append(n.answers, n.askB()...)
+	}
 	return n
 }
 
 // Answers are question A for every uplink, then question B for every link to containers where Services are translated;
 // IPv4 before IPv6.
 func (n *Node) Answers() []packetpath.Answer { return n.answers }
+
+// Ask puts one question for every interface that it concerns, premise or not: B also where no Service is translated.
+func (n *Node) Ask(q packetpath.Question) []packetpath.Answer {
+	if q == packetpath.B {
+		return n.askB()
+	}
+	return n.askA()
+}
 
 // Packet follows one packet that a user describes. The interface must be one of the node's.
 func (n *Node) Packet(q packetpath.Query) (packetpath.Answer, error) {
@@ -31,7 +43,20 @@ func (n *Node) Packet(q packetpath.Query) (packetpath.Answer, error) {
 			return packetpath.Answer{}, fmt.Errorf("this node has no interface %q", name)
 		}
 	}
-	return n.doubt(n.path.Evaluate(q)), nil
+	a, err := n.path.Evaluate(q)
+	return n.doubt(a), err
+}
+
+// ask puts a question of ours; what keeps it from being answered makes the answer depend on that.
+func (n *Node) ask(q packetpath.Query) packetpath.Answer {
+	a, err := n.path.Evaluate(q)
+	if err != nil {
+		a = packetpath.Answer{
+			Question: q.Question, Family: q.Family, Interface: q.In,
+			Verdict: packetpath.Depends, Reset: packetpath.ResetDepends, DependsOn: []string{err.Error()},
+		}
+	}
+	return n.doubt(a)
 }
 
 // Interfaces are the names that the standard questions are asked for.

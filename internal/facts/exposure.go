@@ -14,24 +14,24 @@ import (
 // questionB bounds how many interfaces question B is asked for: a node has a few bridges, or a veth a pod.
 const questionB = 256
 
-// standardAnswers asks question A for every uplink and question B, where Services are translated, for every link to
-// containers.
-func (n *Node) standardAnswers() []packetpath.Answer {
+func (n *Node) askA() []packetpath.Answer {
 	out := []packetpath.Answer{}
 	for _, fam := range families {
 		for _, l := range n.uplinks(fam) {
-			out = append(out, n.doubt(n.path.Evaluate(packetpath.Query{
+			out = append(out, n.ask(packetpath.Query{
 				Question: packetpath.A, Family: fam, In: l.Name, Dst: hosts(l.global(fam)),
-			})))
+			}))
 		}
 	}
-	if n.proxy.Known && n.proxy.Value == "none" {
-		return out
-	}
+	return out
+}
+
+func (n *Node) askB() []packetpath.Answer {
+	out := []packetpath.Answer{}
 	for _, fam := range families {
 		links := n.containerLinks(fam)
 		for _, l := range links[:min(len(links), questionB)] {
-			out = append(out, n.doubt(n.worstReply(fam, l)))
+			out = append(out, n.worstReply(fam, l))
 		}
 	}
 	return out
@@ -41,10 +41,10 @@ func (n *Node) standardAnswers() []packetpath.Answer {
 func (n *Node) worstReply(fam netfilter.Family, out *link) packetpath.Answer {
 	var worst *packetpath.Answer
 	for _, in := range n.backendLinks(fam, out) {
-		a := n.path.Evaluate(packetpath.Query{
+		a := n.ask(packetpath.Query{
 			Question: packetpath.B, Family: fam, In: in.Name, Out: out.Name, Dst: out.networks(fam),
 		})
-		if worst == nil || rank(a) > rank(*worst) {
+		if worst == nil || Rank(a) > Rank(*worst) {
 			worst = &a
 		}
 	}
@@ -73,8 +73,8 @@ func (n *Node) backendLinks(fam netfilter.Family, out *link) []*link {
 	return append(in, local)
 }
 
-// rank orders answers from protected to exposed; what is undecided stands between.
-func rank(a packetpath.Answer) int {
+// Rank orders answers from protected to exposed; what is undecided stands between.
+func Rank(a packetpath.Answer) int {
 	switch a.Reset {
 	case packetpath.ResetNo:
 		return 0
@@ -177,7 +177,7 @@ func witness(p packetpath.Packet) string {
 
 func (n *Node) drops() []Drop {
 	out := []Drop{}
-	for _, d := range n.path.Drops() {
+	for _, d := range packetpath.Drops(n.packets) {
 		fd := Drop{
 			Rule: d.Rule, Hooks: []string{}, Priority: int(d.Priority), Action: string(d.Action), With: d.With,
 			Limited: d.Limited, InInterfaces: append([]string{}, d.InInterfaces...), Catastrophic: d.Catastrophic,

@@ -17,6 +17,7 @@ type Node struct {
 	ruleset *netfilter.Ruleset
 	links   []link
 	byIndex map[uint32]*link
+	packets *packetpath.Node
 	path    *packetpath.Evaluator
 	proxy   Fact[string]
 	answers []packetpath.Answer

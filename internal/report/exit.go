@@ -23,10 +23,20 @@ type Policy struct {
 	FailOn      Severity // findings at or above it; None: never
 	MinCoverage float64  // percent; below it the audit counts as incomplete
 	ExitZero    bool     // always exit 0, and say what it would have been
+	// Baseline are the fingerprints of findings that were there before and fail no run; nil: every finding counts.
+	Baseline map[string]bool
 }
 
 // DefaultPolicy fails on medium findings and on anything undecided.
 func DefaultPolicy() Policy { return Policy{FailOn: Medium, MinCoverage: 100} }
+
+// noun is what findings are called: those of a run with a baseline are new.
+func (p Policy) noun() string {
+	if p.Baseline != nil {
+		return "new finding"
+	}
+	return "finding"
+}
 
 // ParseFailOn reads a severity or "none".
 func ParseFailOn(s string) (Severity, error) {
@@ -86,12 +96,12 @@ func (s *Summary) count(h *Host) int {
 
 // Decide returns the exit code of a summarised report. Findings win over an incomplete audit; the reason tells both.
 func Decide(r *Report, p Policy) Exit {
-	findings, hosts := failing(r, p.FailOn)
+	findings, hosts := failing(r, p)
 	e := Exit{Incomplete: r.Summary.Coverage < p.MinCoverage}
 	missing := incompleteness(r)
 	switch {
 	case findings > 0:
-		e.Code, e.Reason = ExitFindings, fmt.Sprintf("%s at or above %s on %s", count(findings, "finding"), p.FailOn, of(hosts, r.Summary.Hosts))
+		e.Code, e.Reason = ExitFindings, fmt.Sprintf("%s at or above %s on %s", count(findings, p.noun()), p.FailOn, of(hosts, r.Summary.Hosts))
 		if e.Incomplete {
 			e.Reason += "; audit incomplete: " + missing
 		}
@@ -112,12 +122,14 @@ func Decide(r *Report, p Policy) Exit {
 // String is the last line on stderr: "exit 1: 3 findings at or above medium on 2 of 40 hosts".
 func (e Exit) String() string { return fmt.Sprintf("exit %d: %s", e.Code, e.Reason) }
 
-func failing(r *Report, failOn Severity) (findings, hosts int) {
-	if failOn == None {
+func failing(r *Report, p Policy) (findings, hosts int) {
+	if p.FailOn == None {
 		return 0, 0
 	}
 	for _, h := range r.Hosts {
-		fails := func(res Result) bool { return res.Outcome == Fail && res.Severity.AtLeast(failOn) }
+		fails := func(res Result) bool {
+			return res.Outcome == Fail && res.Severity.AtLeast(p.FailOn) && !p.Baseline[res.Fingerprint]
+		}
 		if slices.ContainsFunc(h.Results, fails) {
 			hosts++
 		}

@@ -28,3 +28,23 @@ func TestWaive(t *testing.T) {
 		t.Errorf("others changed: %+v", res[1:])
 	}
 }
+
+func TestBaseline(t *testing.T) {
+	old := Result{Control: "CT-RST-001", Outcome: Fail, Severity: High, Subject: "ipv4 eth0"}
+	r := &Report{Controls: []Control{{ID: "CT-RST-001"}}, Hosts: []Host{{Name: "a", Results: []Result{old}}}}
+	Finish(r, DefaultPolicy())
+	if r.Exit.Code != ExitFindings {
+		t.Fatalf("exit %s", r.Exit)
+	}
+	p := DefaultPolicy()
+	p.Baseline = r.Known()
+	Finish(r, p)
+	if r.Exit.Code != ExitClean {
+		t.Errorf("a finding of the baseline fails the run: %s", r.Exit)
+	}
+	r.Hosts[0].Results = append(r.Hosts[0].Results, Result{Control: "CT-RST-001", Outcome: Fail, Severity: High, Subject: "ipv4 eth1"})
+	Finish(r, p)
+	if want := "exit 1: 1 new finding at or above medium on 1 host"; r.Exit.String() != want {
+		t.Errorf("%q, want %q", r.Exit, want)
+	}
+}
