@@ -14,7 +14,7 @@ import data.lib.text
 # Families whose ruleset could not be read whole: a drop may stand in the part that is not known.
 unreadable := [node.gap(sprintf("the %s ruleset", [text.protocol[f]]), object.get(input.snat, f, {})) |
 	some f in path.families
-	not node.known(input.snat[f])
+	not input.snat[f].known
 ]
 
 # What a control says when it found nothing of its kind.

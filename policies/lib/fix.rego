@@ -40,7 +40,7 @@ tool(ref) := sprintf("%s%s", [command[ref.family], trim_prefix(ref.backend, "ipt
 
 # A name as one word of shell; whoever named a chain does not get to run commands.
 quoted(name) := name if {
-	regex.match(`^[A-Za-z0-9_.:-]+$`, name)
+	regex.match(`^[A-Za-z0-9_.:/-]+$`, name)
 } else := sprintf("'%s'", [replace(name, "'", `'\''`)])
 
 sysctl(key, value) := sprintf("sysctl -w %s=%v", [key, value])

@@ -82,8 +82,6 @@ span := sprintf("in %v s", [input.conntrack.intervalSeconds]) if {
 	input.conntrack.sampled
 } else := "since boot"
 
-known(fact) if fact.known
-
 # What a fact lacks, as {"why", "hint"}; the fact may be missing altogether.
 gap(what, fact) := {
 	"why": sprintf("%s: %s", [what, object.get(fact, "why", "not collected")]),
@@ -105,3 +103,17 @@ hint(gaps) := concat("; ", hints) if {
 	hints := {g.hint | some g in gaps; g.hint != ""}
 	count(hints) > 0
 } else := default_hint
+
+# A live key as a number; not defined where it is not there, not read, or not a number.
+number(key) := to_number(text) if {
+	input.sysctl[key].known
+	text := trim_space(input.sysctl[key].value)
+	regex.match(`^-?[0-9]{1,15}$`, text)
+}
+
+numeric(key) if is_number(number(key))
+
+absent(key) if input.sysctl[key].absent
+
+# What a key lacks.
+key_gap(key) := gap(key, object.get(input.sysctl, key, {}))

@@ -64,7 +64,7 @@ egress_of(f) := {"is": "no", "why": "conntrack tracks nothing here: no rule need
 } else := {"is": "unknown", "why": node.why(gaps), "hint": node.hint(gaps)} if {
 	gaps := array.concat(
 		[node.gap(sprintf("%s source NAT rules", [text.protocol[f]]), object.get(input.snat, f, {})) | not translated(f)],
-		[node.gap(forwarding_key[f], object.get(input.forwarding, f, {})) | not node.known(input.forwarding[f])],
+		[node.gap(forwarding_key[f], object.get(input.forwarding, f, {})) | not input.forwarding[f].known],
 	)
 	count(gaps) > 0
 } else := {"is": "yes", "why": ""}
@@ -88,10 +88,10 @@ service_of(f) := {"is": "no", "why": "conntrack tracks nothing here: no rule nee
 	object.get(input.dnatCount, f, 0) == 0
 } else := {"is": "unknown", "why": node.why(gaps), "hint": node.hint(gaps)} if {
 	gaps := array.concat(
-		[node.gap("the Service proxy", object.get(input, "serviceProxy", {})) | not node.known(input.serviceProxy)],
+		[node.gap("the Service proxy", object.get(input, "serviceProxy", {})) | not input.serviceProxy.known],
 		array.concat(
 			[node.gap(sprintf("%s Service rules", [text.protocol[f]]), object.get(input.dnat, f, {})) | not dnat_settled(f)],
-			[node.gap(forwarding_key[f], object.get(input.forwarding, f, {})) | not node.known(input.forwarding[f])],
+			[node.gap(forwarding_key[f], object.get(input.forwarding, f, {})) | not input.forwarding[f].known],
 		),
 	)
 	count(gaps) > 0

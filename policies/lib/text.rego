@@ -37,25 +37,10 @@ value(ref) := ref.text if {
 	ref.text != ""
 } else := object.get(ref, "policy", "")
 
-sysctl(key, fact) := [{
-	"kind": "sysctl",
-	"name": key,
-	"value": sprintf("%v", [fact.value]),
-}] if {
-	fact.known
-	not object.get(fact, "absent", false)
-} else := []
-
 counter(counter_name, n) := [{
 	"kind": "counter",
 	"name": counter_name,
 	"value": sprintf("%v", [n]),
-}]
-
-note(note_name, s) := [{
-	"kind": "note",
-	"name": note_name,
-	"value": s,
 }]
 
 # "a, b, c and 4 more": at most five of a list.

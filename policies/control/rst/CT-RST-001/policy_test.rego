@@ -181,7 +181,7 @@ test_facts_left_out_are_unknown if {
 	node := json.remove(fixture.docker, ["/snat/ip", "/forwarding/ip"])
 	r := judge(node)
 	r.outcome == "unknown"
-	contains(r.message, "not collected")
+	contains(r.message, "IPv4 source NAT rules: not collected; net.ipv4.ip_forward: not collected")
 }
 
 test_undecided_ruleset_is_unknown if {

@@ -1,0 +1,72 @@
+package test.lib["CT-LIB-034"]
+
+import data.control.lib["CT-LIB-034"] as control
+import data.fixture
+
+judge(node) := r if {
+	r := fixture.only(control.results) with input as node
+}
+
+of(node) := r if {
+	r := fixture.outcomes(control.results) with input as node
+}
+
+assignment(key, value) := {
+	"key": key,
+	"value": value,
+	"file": "/etc/sysctl.d/99-conntrack.conf",
+	"line": 3,
+	"ignore": false,
+	"dead": startswith(key, "net.ipv4.netfilter."),
+}
+
+dead := assignment("net.ipv4.netfilter.ip_conntrack_tcp_be_liberal", "1")
+
+with_file(base, list) := fixture.patch(base, {"persisted": {"all": list}})
+
+test_dead_key_fails if {
+	r := judge(with_file(fixture.docker, [dead]))
+	r.outcome == "fail"
+	r.severity == "high"
+	r.subject == "/etc/sysctl.d/99-conntrack.conf"
+	contains(r.message, "be_liberal stays off")
+	r.evidence == [{"kind": "file", "name": "/etc/sysctl.d/99-conntrack.conf:3", "value": "net.ipv4.netfilter.ip_conntrack_tcp_be_liberal = 1"}]
+	startswith(r.fix, `sed -i 's/net\.ipv4\.netfilter\.ip_conntrack_/net.netfilter.nf_conntrack_/' /etc/sysctl.d/99-conntrack.conf`)
+}
+
+test_unread_rules_count_as_exposed if judge(with_file(fixture.blind, [dead])).severity == "high"
+
+test_guarded_node_is_low if judge(with_file(fixture.guarded, [dead])).severity == "low"
+
+test_right_key_live_is_low if {
+	r := judge(with_file(fixture.liberal, [dead]))
+	r.severity == "low"
+	contains(r.message, "right key")
+}
+
+test_right_key_persisted_is_low if {
+	node := fixture.patch(with_file(fixture.docker, [dead]), {"persisted": {"effective": {
+		"net.netfilter.nf_conntrack_tcp_be_liberal": assignment("net.netfilter.nf_conntrack_tcp_be_liberal", "1"),
+	}}})
+	judge(node).severity == "low"
+}
+
+test_other_dead_key_is_low if {
+	r := judge(with_file(fixture.docker, [assignment("net.ipv4.netfilter.ip_conntrack_max", "65536")]))
+	r.severity == "low"
+	contains(r.message, "ip_conntrack_max")
+}
+
+test_switched_off_is_low if {
+	judge(with_file(fixture.docker, [assignment("net.ipv4.netfilter.ip_conntrack_tcp_be_liberal", "0")])).severity == "low"
+}
+
+test_live_key_passes if {
+	judge(with_file(fixture.docker, [assignment("net.netfilter.nf_conntrack_tcp_be_liberal", "1")])).outcome == "pass"
+}
+
+test_no_file_passes if judge(fixture.docker).outcome == "pass"
+
+test_unread_files_are_unknown if {
+	judge(fixture.patch(fixture.docker, {"persisted": {"known": false, "why": "permission denied", "hint": "run as root"}})).outcome == "unknown"
+}

@@ -1,0 +1,24 @@
+# METADATA
+# title: Something could not be read
+# description: |
+#   A part of the evidence is missing. Every control that needs it is unknown rather than passed, and the audit is incomplete.
+# custom:
+#   severity: medium
+#   remediation: |
+#     Follow the hint beside each missing part; most often: run as root, in the node's own network namespace.
+package control.meta["CT-META-080"]
+
+import data.lib.result
+
+# One result for each thing, however often it is listed.
+missing := {subject: here |
+	some m in input.missing
+	subject := sprintf("%s: %s", [m.collector, m.what])
+	here := [x | some x in input.missing; sprintf("%s: %s", [x.collector, x.what]) == subject]
+}
+
+results contains result.pass("node", "Everything was read.", []) if count(missing) == 0
+
+results contains result.unknown(subject, sprintf("%s could not be read: %s.", [ms[0].what, concat("; ", {m.why | some m in ms})]), ms[0].hint) if {
+	some subject, ms in missing
+}
