@@ -118,6 +118,9 @@ func (e *Engine) Controls() []report.Control { return slices.Clone(e.controls) }
 // when ctx ends, when the deadline passes (naming the user's control that takes so long), and when a policy breaks its
 // contract.
 func (e *Engine) Evaluate(ctx context.Context, f facts.Facts) ([]report.Result, error) {
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("evaluate policies: %w", ctx.Err())
+	}
 	input := toValue(reflect.ValueOf(f))
 	limited, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()

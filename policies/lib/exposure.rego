@@ -40,7 +40,7 @@ judged(e) := result.pass(
 	v.state == "liberal"
 } else := result.pass(
 	path.subject(e),
-	sprintf("%s is not answered by a reset: %s.", [packet(e), v.why]),
+	sprintf("No reset answers %s: %s.", [packet(e), v.why]),
 	path.evidence(e),
 ) if {
 	v := path.verdict(e)
