@@ -92,18 +92,19 @@ func (w *printer) state(a *report.Answer) (mark, label string, s style) {
 		return w.g.dot, "NOT CONCERNED", dim
 	case a.State == report.Protected:
 		return w.g.good, "PROTECTED", green
-	case a.State == report.Undecided || a.State == "" && a.Reset == "depends":
-		return w.g.open, "UNDECIDED", purple
 	case a.State == report.Exposed && a.Reset == "some":
 		return w.g.bad, "PARTLY OPEN", red
 	case a.State == report.Exposed:
 		return w.g.bad, "EXPOSED", red
+	case a.State != "":
 	case a.Reset == "no":
 		return w.g.good, "NO RESET", green
 	case a.Reset == "some":
 		return w.g.bad, "SOME RESET", red
+	case a.Reset == "yes":
+		return w.g.bad, "RESET", red
 	}
-	return w.g.bad, "RESET", red
+	return w.g.open, "UNDECIDED", purple
 }
 
 // decidedBy names the rule and repeats it whole, in a line that can be copied.
