@@ -79,7 +79,10 @@ func isModule(s string) bool {
 	return s != "" && len(s) <= longest && strings.IndexFunc(s, func(c rune) bool { return c <= ' ' || c > '~' }) < 0
 }
 
-const module = "nf_conntrack"
+const (
+	module     = "nf_conntrack"
+	maxOptions = 1000 // of one file; nf_conntrack has half a dozen
+)
 
 // moduleOptions lists the options that modprobe(8) passes to nf_conntrack, from modprobe.d(5) and from the command line
 // ("nf_conntrack.hashsize=..."): hashsize sizes the table before any sysctl can.
@@ -113,19 +116,19 @@ func (r *reader) moduleOptions() snapshot.Value[[]snapshot.ModuleOption] {
 // the line number is that of the first.
 func fileOptions(f confFile) []snapshot.ModuleOption {
 	var out []snapshot.ModuleOption
-	data := bytes.ReplaceAll(f.data, []byte("\\\n"), []byte("\v")) // a vertical tab is a blank, and keeps count
-	extra := 0
-	confLines(data, func(number int, line string) {
-		number += extra
-		extra += strings.Count(line, "\v")
-		w := strings.Fields(line)
-		if len(w) < 3 || w[0] != "options" || !sameModule(w[1]) {
-			return
+	number := 1
+	joined := bytes.ReplaceAll(f.data, []byte("\\\n"), []byte("\v")) // a vertical tab is a blank, and keeps count
+	for line := range bytes.Lines(joined) {
+		first := number
+		number += 1 + bytes.Count(line, []byte("\v"))
+		w := strings.Fields(string(line))
+		if len(w) < 3 || w[0] != "options" || !sameModule(w[1]) || len(out) >= maxOptions {
+			continue
 		}
 		for _, option := range w[2:] {
-			out = append(out, snapshot.ModuleOption{Module: module, Option: printable(option), File: f.path, Line: number})
+			out = append(out, snapshot.ModuleOption{Module: module, Option: printable(option), File: f.path, Line: first})
 		}
-	})
+	}
 	return out
 }
 
