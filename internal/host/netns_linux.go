@@ -42,6 +42,10 @@ func openNetns(name string) (*netns, error) {
 		ns.close()
 		return nil, nil
 	}
+	if err := ns.do(func() {}); err != nil {
+		ns.close()
+		return nil, fmt.Errorf("network namespace %s: %w", name, err)
+	}
 	return ns, nil
 }
 
@@ -110,7 +114,7 @@ func (n *netns) onThread(work func()) error {
 	defer unix.Close(home)
 	if err := unix.Setns(n.fd, unix.CLONE_NEWNET); err != nil {
 		runtime.UnlockOSThread()
-		return fmt.Errorf("enter network namespace: %w", err)
+		return fmt.Errorf("enter: %w", err)
 	}
 	work()
 	if unix.Setns(home, unix.CLONE_NEWNET) == nil {

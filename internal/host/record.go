@@ -55,7 +55,7 @@ type metaJSON struct {
 
 // fileJSON is one of a Glob's files.
 type fileJSON struct {
-	Path string `json:"path"`
+	Path blob   `json:"path"`
 	Data string `json:"data,omitempty"`
 }
 
@@ -117,7 +117,7 @@ func (r *recorder) meta(name, key string, a *Answer) {
 		m.Stderr = newBlob([]byte(a.Stderr))
 	}
 	for _, p := range slices.Sorted(maps.Keys(a.Files)) {
-		m.Files = append(m.Files, fileJSON{Path: p, Data: form(a.Files[p])})
+		m.Files = append(m.Files, fileJSON{Path: *newBlob([]byte(p)), Data: form(a.Files[p])})
 	}
 	b, err := json.Marshal(m)
 	if err != nil && r.err == nil {

@@ -215,10 +215,11 @@ func (t *tape) body(prefix string, m metaJSON) (*Answer, error) {
 		a.Files = make(map[string][]byte, len(m.Files))
 	}
 	for i, f := range m.Files {
-		if i > 0 && f.Path <= m.Files[i-1].Path {
-			return nil, fmt.Errorf("section %q: file %.80q twice or out of order", prefix, f.Path)
+		path := string(f.Path.bytes())
+		if i > 0 && path <= string(m.Files[i-1].Path.bytes()) {
+			return nil, fmt.Errorf("section %q: file %.80q twice or out of order", prefix, path)
 		}
-		if a.Files[f.Path], err = t.data(fmt.Sprintf("%sfile-%04d", prefix, i+1), f.Data); err != nil {
+		if a.Files[path], err = t.data(fmt.Sprintf("%sfile-%04d", prefix, i+1), f.Data); err != nil {
 			return nil, err
 		}
 	}
