@@ -76,8 +76,9 @@ func benchNode(b *testing.B) *lab.Netns {
 	labtest.Require(b, "root", "netns", "nft", "iptables", "iptables-legacy")
 	ns := labtest.NewNetns(b)
 	for _, argv := range [][]string{
-		{"ip", "link", "add", "eth0", "type", "dummy"},
+		{"ip", "link", "add", "eth0", "type", "veth", "peer", "name", "wire0"},
 		{"ip", "addr", "add", "198.51.100.1/24", "dev", "eth0"},
+		{"ip", "link", "set", "wire0", "up"},
 		{"ip", "link", "set", "eth0", "up"},
 		{"ip", "route", "add", "default", "dev", "eth0"},
 		{"ip", "link", "add", "docker0", "type", "bridge"},
