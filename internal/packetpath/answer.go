@@ -111,6 +111,8 @@ func (e *Evaluator) answer(s *setup, r result) Answer {
 	for i := range all {
 		a.Outcomes = append(a.Outcomes, all[i].outcome(s))
 	}
+	a.DependsOn = append(a.DependsOn, e.opaqueHooks(s, &a)...)
+	a.Shadowed = e.shadowed(s, &a, all)
 	return a
 }
 
@@ -122,7 +124,7 @@ func (a *Answer) decided(s *setup, d *settled) {
 	}
 	a.DecidedBy = id.ref(&d.point, d.leaf.reset && d.fate.side() == stops)
 	a.Path = path(d)
-	a.Implicit = a.Verdict == Dropped && !d.named
+	a.Implicit = a.Verdict == Dropped && d.via == nil
 	a.ByReset = a.Verdict == Dropped && d.leaf.reset
 }
 
@@ -296,6 +298,21 @@ func dependsOn(a *Answer, all []settled) []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// opaqueHooks are the programs on the way that may drop. They never protect, and they take nothing back: they are named
+// beside an answer that they could make better.
+func (e *Evaluator) opaqueHooks(s *setup, a *Answer) []string {
+	if a.Verdict == Dropped {
+		return nil
+	}
+	var out []string
+	for _, h := range e.node.OpaqueHooks {
+		if h.Interface == "" || h.Interface == s.query.In || s.forwarded && h.Interface == s.query.Out {
+			out = append(out, h.Name+" may drop")
+		}
+	}
+	return out
 }
 
 // ref names the rule; of a merged run, the one that the packet meets.

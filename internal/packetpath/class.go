@@ -63,14 +63,22 @@ type state struct {
 	wide            bool // more assumptions than are kept
 }
 
-const writtenOther = 1 << 31 // meta.priority and other fields that are no dimension
+const (
+	writtenOther = 1 << 31 // meta.priority and other fields that are no dimension
+	writtenFlags = 1 << 30
+)
+
+// rewritten are the writes that change where the packet goes or whether it provokes a RST.
+const rewritten = 1<<dSaddr | 1<<dDaddr | 1<<dSport | 1<<dDport | writtenFlags
 
 // class is a set of packets at one point of their way.
 type class struct {
 	*region
 	state
-	accept *acceptance // what let it through so far
-	steps  *stepNode
+	accept  *acceptance // what let it through so far
+	steps   *stepNode
+	notrack ruleID // what untracked it
+	skip    ruleID // the last rule that returned it early
 }
 
 // acceptance is a rule or policy that let a class through, and how much it says (higher: more).

@@ -2,6 +2,7 @@ package packetpath
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 )
@@ -40,7 +41,6 @@ const (
 	doAssign
 	doNotrack
 	doTemplate
-	doForgetMark // writes the mark with something unknown
 	doSynproxyXT
 	doSynproxyNFT
 	doTproxyXT
@@ -67,6 +67,7 @@ type tuples struct {
 	fields []netfilter.Operand
 	set    *netfilter.Set
 	invert bool
+	sure   certainty // when the operands cannot be told
 }
 
 type chainKey struct {
@@ -189,12 +190,14 @@ func (c *compiler) vmap(m *netfilter.VMap, r *crule) (cstep, bool) {
 	if set == nil || set.Incomplete != "" || set.Dynamic {
 		return cstep{do: doMystery, text: "verdict map " + text}, true
 	}
+	sure := pure
 	for _, f := range m.Fields {
 		if ctKey(f.Field) {
 			r.add(atom{kind: atomBreak, text: text})
 		}
+		sure = max(sure, certaintyOf(f.Field))
 	}
-	return cstep{do: doVMap, vmap: &tuples{fields: m.Fields, set: set}, text: text}, true
+	return cstep{do: doVMap, vmap: &tuples{fields: m.Fields, set: set, sure: sure}, text: text}, true
 }
 
 // setName tells sets of different tables apart.
@@ -293,9 +296,7 @@ func (c *compiler) compare(o netfilter.Operand, in ivset, invert bool, text stri
 		return atom{kind: atomDim, field: o.Field, dim: d, set: set, text: text}
 	}
 	a := atom{kind: atomValue, field: o.Field, set: in, invert: invert, mask: maxValue, text: text}
-	if o.Field == netfilter.Mark {
-		a.sure = fresh // rules write it: the same text is not the same question
-	}
+	a.sure = certaintyOf(o.Field)
 	if o.Mask != nil {
 		a.mask = *o.Mask
 	}
@@ -303,6 +304,20 @@ func (c *compiler) compare(o netfilter.Operand, in ivset, invert bool, text stri
 		a.xor = *o.Xor
 	}
 	return a
+}
+
+// certaintyOf says how a field that cannot be told is undecided.
+func certaintyOf(f netfilter.Field) certainty {
+	switch f {
+	case netfilter.Mark, netfilter.Priority:
+		return fresh // rules write them: the same text is not the same question
+	case "meta.random", "meta.cpu", "meta.time", "meta.day", "meta.hour":
+		return chance
+	}
+	if strings.Contains(string(f), "numgen") {
+		return chance
+	}
+	return pure
 }
 
 // apply computes (v & mask) ^ xor.

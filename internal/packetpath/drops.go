@@ -1,6 +1,12 @@
 package packetpath
 
-import "github.com/ctaudit/ctaudit/internal/netfilter"
+import (
+	"slices"
+	"strings"
+
+	"github.com/ctaudit/ctaudit/internal/netfilter"
+	"github.com/ctaudit/ctaudit/internal/netfilter/xtables"
+)
 
 // namesInvalid reports whether a rule looks for INVALID in a state match, positively.
 func namesInvalid(t *netfilter.Table, ops netfilter.Ops) bool {
@@ -73,4 +79,317 @@ func vmapInvalid(t *netfilter.Table, m *netfilter.VMap) *netfilter.Verdict {
 		}
 	}
 	return nil
+}
+
+// dropAt is a rule meant to drop INVALID packets, with the way that leads to it.
+type dropAt struct {
+	Drop
+	table *netfilter.Table
+	rule  *netfilter.Rule
+	chain *netfilter.Chain
+	ways  []way
+}
+
+// way is a base chain and the rules through which it leads to a chain, first jump first.
+type way struct {
+	base  *netfilter.Chain
+	rules []*netfilter.Rule
+}
+
+// Drops lists every rule meant to drop or reject INVALID packets; see [Evaluator.Drops].
+func Drops(n *Node) []Drop { return Compile(n).Drops() }
+
+// Drops lists every rule that names INVALID in a state match and drops or rejects, itself or through the chain that it
+// jumps to, wherever it stands: also in dormant tables, nat chains and chains that nothing leads to. Order: as in the ruleset.
+func (e *Evaluator) Drops() []Drop {
+	out := []Drop{}
+	for _, d := range e.dropRules() {
+		out = append(out, d.Drop)
+	}
+	return out
+}
+
+func (e *Evaluator) dropRules() []dropAt {
+	if e.drops != nil {
+		return e.drops
+	}
+	e.drops = []dropAt{}
+	for _, t := range e.node.Ruleset.Tables {
+		comp := &compiler{e: e, table: t}
+		for _, c := range t.Chains {
+			for _, r := range c.Rules {
+				if r.Ops == nil && !strings.Contains(r.Text, "INVALID") {
+					continue // the dumps write the state's name in capitals
+				}
+				if d, ok := comp.dropRule(c, r); ok {
+					e.drops = append(e.drops, d)
+				}
+			}
+		}
+	}
+	e.findWays()
+	e.findCatastrophes()
+	return e.drops
+}
+
+// dropRule says whether the rule is meant to drop INVALID packets, and how.
+func (c *compiler) dropRule(ch *netfilter.Chain, r *netfilter.Rule) (dropAt, bool) {
+	ops := c.ops(r)
+	if !namesInvalid(c.table, ops) {
+		return dropAt{}, false
+	}
+	v := c.invalidVerdict(ops, 0)
+	if v == nil {
+		return dropAt{}, false
+	}
+	id := ruleID{c.table, ch, &crule{rule: r}}
+	d := dropAt{table: c.table, rule: r, chain: ch}
+	d.Drop = Drop{Rule: *id.ref(&point{}, false), Hooks: []netfilter.Hook{}, Action: v.Kind, With: v.With}
+	for _, op := range ops {
+		switch op := op.(type) {
+		case netfilter.Ext:
+			if as := c.ext(op); len(as) == 1 && as[0].kind == atomGuess && as[0].sure == chance {
+				d.Limited = strings.TrimSpace(op.Name + " " + op.Args)
+			}
+		case netfilter.Match:
+			if !op.Invert && len(op.Fields) == 1 && op.Fields[0].Field == netfilter.IIFName && op.Fields[0].Mask == nil {
+				d.InInterfaces = append(d.InInterfaces, c.patterns(&op)...)
+			}
+		}
+	}
+	return d, true
+}
+
+// invalidVerdict returns the drop, reject or queue that the rule's INVALID packets come to, nil when it is none of these.
+func (c *compiler) invalidVerdict(ops netfilter.Ops, depth int) *netfilter.Verdict {
+	for _, op := range ops {
+		var v *netfilter.Verdict
+		switch op := op.(type) {
+		case netfilter.Verdict:
+			v = &op
+		case netfilter.VMap:
+			v = vmapInvalid(c.table, &op)
+		}
+		if v == nil {
+			continue
+		}
+		switch v.Kind {
+		case netfilter.Drop, netfilter.Reject, netfilter.Queue:
+			return v
+		case netfilter.Jump, netfilter.Goto:
+			return c.chainVerdict(v.Chain, depth)
+		}
+		return nil
+	}
+	return nil
+}
+
+// chainVerdict returns what a chain does to every packet: its first rule without a condition that drops or rejects.
+func (c *compiler) chainVerdict(name string, depth int) *netfilter.Verdict {
+	ch := c.e.chain(c.table, name)
+	if ch == nil || depth > 4 || len(ch.Rules) > 64 {
+		return nil
+	}
+	for _, r := range ch.Rules {
+		ops := c.ops(r)
+		plain := true
+		for _, op := range ops {
+			switch op.(type) {
+			case netfilter.Match, netfilter.Ext, netfilter.XtState, netfilter.VMap:
+				plain = false
+			}
+		}
+		if !plain {
+			continue
+		}
+		if v := c.invalidVerdict(ops, depth+1); v != nil {
+			return v
+		}
+	}
+	return nil
+}
+
+// patterns writes a match on interface names as patterns: "eth0", "veth+".
+func (c *compiler) patterns(m *netfilter.Match) []string {
+	in := m.In
+	if s := c.table.Set(m.Set); m.Set != "" && s != nil {
+		in = c.e.elements(s)
+	}
+	var out []string
+	for _, i := range in {
+		name := i.From.Ifname()
+		if i.From != i.To {
+			name += "+"
+		}
+		out = append(out, name)
+	}
+	return out
+}
+
+// findWays finds how base chains lead to each drop.
+func (e *Evaluator) findWays() {
+	graphs := map[*netfilter.Table]jumpGraph{}
+	for i := range e.drops {
+		d := &e.drops[i]
+		if d.chain.Base != nil {
+			d.ways = []way{{base: d.chain}}
+		} else {
+			g, ok := graphs[d.table]
+			if !ok {
+				g = e.jumps(d.table)
+				graphs[d.table] = g
+			}
+			d.ways = g.ways(d.chain)
+		}
+		for _, w := range d.ways {
+			if len(d.Hooks) == 0 {
+				d.Priority = w.base.Base.Priority
+			}
+			if !slices.Contains(d.Hooks, w.base.Base.Hook) {
+				d.Hooks = append(d.Hooks, w.base.Base.Hook)
+			}
+		}
+	}
+}
+
+// caller is a rule that jumps to a chain.
+type caller struct {
+	chain *netfilter.Chain
+	rule  *netfilter.Rule
+}
+
+// jumpGraph holds a table's callers by the chain called.
+type jumpGraph map[string][]caller
+
+func (e *Evaluator) jumps(t *netfilter.Table) jumpGraph {
+	g := jumpGraph{}
+	comp := &compiler{e: e, table: t}
+	for _, c := range t.Chains {
+		for _, r := range c.Rules {
+			for _, name := range comp.targets(r) {
+				g[name] = append(g[name], caller{c, r})
+			}
+		}
+	}
+	return g
+}
+
+// targets are the chains that a rule jumps to. An xtables rule need not be parsed for that.
+func (c *compiler) targets(r *netfilter.Rule) []string {
+	if r.Ops == nil {
+		if name, _ := xtables.Target(r.Text); name != "" {
+			return []string{name}
+		}
+		return nil
+	}
+	var out []string
+	for _, op := range r.Ops {
+		switch op := op.(type) {
+		case netfilter.Verdict:
+			if op.Chain != "" {
+				out = append(out, op.Chain)
+			}
+		case netfilter.VMap:
+			if s := c.table.Set(op.Set); s != nil {
+				for i := range s.Elements {
+					if v := s.Elements[i].Verdict; v != nil && v.Chain != "" {
+						out = append(out, v.Chain)
+					}
+				}
+			}
+		}
+	}
+	return out
+}
+
+// ways searches backwards from a chain to base chains, the shortest way to each.
+func (g jumpGraph) ways(to *netfilter.Chain) []way {
+	type node struct {
+		chain *netfilter.Chain
+		rules []*netfilter.Rule
+	}
+	var out []way
+	seen := map[*netfilter.Chain]bool{to: true}
+	queue := []node{{chain: to}}
+	for len(queue) > 0 && len(seen) < 10_000 {
+		n := queue[0]
+		queue = queue[1:]
+		for _, c := range g[n.chain.Name] {
+			if seen[c.chain] {
+				continue
+			}
+			seen[c.chain] = true
+			rules := append([]*netfilter.Rule{c.rule}, n.rules...)
+			if c.chain.Base != nil {
+				out = append(out, way{c.chain, rules})
+			}
+			queue = append(queue, node{c.chain, rules})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b way) int { return hookRank(a.base.Base.Hook) - hookRank(b.base.Base.Hook) })
+	return out
+}
+
+func hookRank(h netfilter.Hook) int {
+	return slices.Index([]netfilter.Hook{netfilter.Ingress, netfilter.Prerouting, netfilter.Input, netfilter.Forward,
+		netfilter.Output, netfilter.Postrouting, netfilter.Egress}, h)
+}
+
+// findCatastrophes marks the drops that new inbound connections die of: before conntrack every packet looks INVALID.
+// Each interface but the loopback is asked, with a SYN to the node's own addresses.
+func (e *Evaluator) findCatastrophes() {
+	early := false
+	for i := range e.drops {
+		d := &e.drops[i]
+		early = early || !d.table.Dormant && len(d.ways) > 0 && d.early()
+	}
+	if !early {
+		return
+	}
+	const syn, loopbackType = 2, 772 // ARPHRD_LOOPBACK
+	hit := map[*netfilter.Rule]bool{}
+	asked := 0
+	for _, i := range e.node.Interfaces {
+		if i.Type == loopbackType || i.Name == "lo" || asked > 64 {
+			continue
+		}
+		asked++
+		for _, f := range []netfilter.Family{netfilter.IP, netfilter.IP6} {
+			q := Query{Question: Custom, Family: f, In: i.Name, Flags: []uint8{syn}, State: "new"}
+			for _, r := range e.killed(q) {
+				hit[r] = true
+			}
+		}
+	}
+	for i := range e.drops {
+		e.drops[i].Catastrophic = hit[e.drops[i].rule]
+	}
+}
+
+// early reports whether a base chain that runs before conntrack on arriving packets leads to the drop.
+func (d *dropAt) early() bool {
+	return slices.ContainsFunc(d.ways, func(w way) bool {
+		b := w.base.Base
+		return b.Hook == netfilter.Ingress || b.Hook == netfilter.Prerouting && b.Priority <= netfilter.ConntrackPriority
+	})
+}
+
+// killed returns the rules naming INVALID that stop a packet before conntrack has seen it.
+func (e *Evaluator) killed(q Query) []*netfilter.Rule {
+	s, err := e.setup(q)
+	if err != nil {
+		return nil
+	}
+	var out []*netfilter.Rule
+	for _, l := range e.walk(s, 0).leaves {
+		if l.via == nil || l.fate.side() != stops && l.fate != fateReset || l.steps == nil {
+			continue
+		}
+		b := l.steps.step.base
+		early := b.hook == netfilter.Ingress || b.hook == netfilter.Prerouting && b.priority <= netfilter.ConntrackPriority
+		if p, f := l.witness(&s.like); early && f == foundYes && l.certain() {
+			out = append(out, l.via.at(&p, false))
+		}
+	}
+	return out
 }

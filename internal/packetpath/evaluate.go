@@ -18,6 +18,7 @@ type Evaluator struct {
 	index  map[*netfilter.Table]map[string]*netfilter.Chain
 	sets   map[*netfilter.Set]ivset
 	types  *[2][]addressType
+	drops  []dropAt
 }
 
 // Compile prepares a node for several queries. It does no work before a query needs it.
@@ -49,8 +50,7 @@ func (e *Evaluator) Evaluate(q Query) (Answer, error) {
 	first := e.walk(s, 0)
 	a := e.answer(s, first)
 	if first.tied {
-		other := e.walk(s, 1)
-		e.tied(s, &a, other)
+		e.tied(s, &a, e.walk(s, 1))
 	}
 	return a, nil
 }
@@ -64,7 +64,7 @@ type result struct {
 // walk runs the question once. order 1 runs chains of equal priority the other way round.
 func (e *Evaluator) walk(s *setup, order int) result {
 	w := &walker{ev: e, budget: budget, active: map[*cchain]bool{}}
-	w.view = view{family: s.family}
+	w.view = view{family: s.family, toNode: s.query.Question == A}
 	r := result{}
 	w.whole = s.start.region
 	live := w.stages(s, s.stages, order, []*class{s.start}, &r)
@@ -80,6 +80,7 @@ func (e *Evaluator) walk(s *setup, order int) result {
 func (w *walker) stages(s *setup, stages []stage, order int, live []*class, r *result) []*class {
 	for _, st := range stages {
 		w.view.hook, w.view.in, w.view.out = st.hook, st.in, st.out
+		w.view.bridge = w.ev.bridged(st)
 		chains := w.ev.stageChains(st, s.family)
 		if turnTies(chains, order) {
 			r.tied = true
@@ -149,6 +150,10 @@ func sameWrites(a, b *class) bool {
 // finish says what becomes of the packets that nothing stopped, and follows the RST that they provoke.
 func (w *walker) finish(live []*class, s *setup) (provoking []*class) {
 	for _, c := range live {
+		if c.written&rewritten != 0 {
+			w.leaves = append(w.leaves, leaf{class: c, fate: fateDepends, depends: "the ruleset rewrites the packet's addresses, ports or flags"})
+			continue
+		}
 		if s.state.entry() {
 			w.leaves = append(w.leaves, leaf{class: c, fate: fateDelivered})
 			continue
@@ -163,4 +168,10 @@ func (w *walker) finish(live []*class, s *setup) (provoking []*class) {
 		}
 	}
 	return provoking
+}
+
+// bridged reports whether the packet may come from a bridge's port, so that physdev has something to match.
+func (e *Evaluator) bridged(st stage) bool {
+	is := func(i *Interface) bool { return i != nil && i.Kind == "bridge" }
+	return e.node.BridgeNetfilter && (is(st.in) || is(st.out))
 }

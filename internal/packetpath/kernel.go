@@ -33,6 +33,11 @@ func (c *compiler) ext(x netfilter.Ext) []atom {
 			// A pod's flow has no socket on the node. nft: nft_socket.c breaks.
 			return []atom{{kind: atomSocket, text: text, invert: x.Invert}}
 		}
+	case "addrtype":
+		// With --limit-iface-in the address must be one of the interface that the packet came in by.
+		if types, ok := strings.CutPrefix(x.Args, "--dst-type "); ok && types == "LOCAL --limit-iface-in" {
+			return []atom{{kind: atomValue, field: "fib.daddr.iif.type", set: nums(2, 2), mask: maxValue, invert: x.Invert, text: text}}
+		}
 	case "physdev":
 		return []atom{{kind: atomBridge, text: text, invert: x.Invert}}
 	case "owner":
@@ -43,6 +48,9 @@ func (c *compiler) ext(x netfilter.Ext) []atom {
 			return never
 		}
 		return always
+	}
+	if strings.Contains(text, "numgen") {
+		return guess(chance)
 	}
 	return guess(pure)
 }
@@ -75,16 +83,17 @@ func xtStateText(s netfilter.XtState) string {
 	return text + " " + strings.Join(s.Others, " ")
 }
 
-// harmless are statements and targets that neither decide nor write anything that a later rule reads.
-var harmless = func() map[string]bool {
-	m := map[string]bool{}
-	for _, n := range strings.Fields(`counter log nflog ulog trace tee dup checksum tcpmss tcpoptstrip audit led idletimer rateest
-		connsecmark secmark connmark connlabel set last objref comment nftrace add update delete dynset
-		masquerade snat dnat redirect netmap same clusterip`) {
-		m[n] = true
+// harmless reports statements and targets that neither decide nor write anything that a later rule reads.
+func harmless(name string) bool {
+	switch name {
+	case "counter", "log", "nflog", "ulog", "trace", "tee", "dup", "checksum", "tcpmss", "tcpoptstrip", "audit", "led", "idletimer",
+		"rateest", "connsecmark", "secmark", "connmark", "connlabel", "set", "last", "objref", "comment", "nftrace", "add", "update",
+		"delete", "masquerade", "snat", "dnat", "redirect", "netmap", "clusterip", "ct helper", "ct timeout", "ct expectation",
+		"tunnel", "exthdr", "reset", "ttl", "hl", "tos", "dscp", "ecn", "classify", "mark", "hmark":
+		return true // the last seven are followed by the Assign that says what they write
 	}
-	return m
-}()
+	return false
+}
 
 // stmt compiles a statement or an xtables target.
 func (c *compiler) stmt(s netfilter.Stmt, r *crule) (cstep, bool) {
@@ -95,7 +104,7 @@ func (c *compiler) stmt(s netfilter.Stmt, r *crule) (cstep, bool) {
 	switch {
 	case name == "connmark" && strings.Contains(s.Args, "restore"):
 		step.do, step.assign = doAssign, netfilter.Assign{Field: netfilter.Mark, From: "ct.mark"}
-	case harmless[name]:
+	case harmless(name):
 		return step, false
 	case name == "notrack" || name == "ct" && strings.Contains(s.Args, "notrack"):
 		step.do = doNotrack
@@ -107,8 +116,6 @@ func (c *compiler) stmt(s netfilter.Stmt, r *crule) (cstep, bool) {
 		// nft_flow_offload.c, nft_flow_offload_eval(): without an entry the rule ends.
 		r.add(atom{kind: atomBreak, text: text})
 		return step, false
-	case name == "hmark" || name == "mark":
-		step.do = doForgetMark
 	case name == "synproxy" && xt:
 		step.do = doSynproxyXT
 	case name == "synproxy":
@@ -123,20 +130,8 @@ func (c *compiler) stmt(s netfilter.Stmt, r *crule) (cstep, bool) {
 		step.do = doFwd
 	case name == "dnpt" || name == "snpt":
 		step.do = doRewrite
-	case name == "classify" || name == "dscp" || name == "tos" || name == "ttl" || name == "hl" || name == "ecn":
-		step.do, step.assign = doAssign, netfilter.Assign{Field: writtenField(name), From: "unknown"}
 	}
 	return step, true
-}
-
-func writtenField(target string) netfilter.Field {
-	switch target {
-	case "classify":
-		return netfilter.Priority
-	case "ttl", "hl":
-		return netfilter.TTL
-	}
-	return netfilter.TOS
 }
 
 // assign compiles a write. A map is looked up first: a miss ends the rule.
@@ -150,6 +145,8 @@ func (c *compiler) assign(a netfilter.Assign, r *crule) (cstep, bool) {
 		r.add(atom{kind: atomGuess, text: text + " map " + c.setName(a.Map), sure: pure})
 	}
 	switch {
+	case a.Field == netfilter.TCPFlags:
+		return cstep{do: doRewrite, text: text}, true
 	case a.Field == "ct.zone":
 		return cstep{do: doTemplate, text: text}, true
 	case ctKey(a.Field):

@@ -89,9 +89,12 @@ func (w *walker) refine(p *prepared, hit, rest []*class, guesses []*atom) parts 
 
 // matchWritten handles a group that reads a field which the ruleset has overwritten: its value is no longer the packet's.
 func (w *walker) matchWritten(p *prepared, c *class, guesses []*atom) parts {
-	q := &prepared{tuples: p.tuples, box: box{flags: p.box.flags, hasFlags: p.box.hasFlags}}
+	q := &prepared{tuples: p.tuples}
+	if c.written&writtenFlags == 0 {
+		q.box.flags, q.box.hasFlags = p.box.flags, p.box.hasFlags
+	}
 	for _, a := range p.box.atoms {
-		if c.written>>a.dim&1 == 0 {
+		if !w.view.reset && c.written>>a.dim&1 == 0 { // what the ruleset writes is in terms of the seen packet
 			q.box.atoms = append(q.box.atoms, a)
 		}
 	}

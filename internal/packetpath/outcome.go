@@ -73,22 +73,45 @@ func (s *setup) packet(p *point) Packet {
 	if s.forwarded {
 		out.Out = s.query.Out
 	}
+	for d, f := range extraFields {
+		if p.value[d] != s.like.value[d] {
+			if out.Fields == nil {
+				out.Fields = map[netfilter.Field]uint64{}
+			}
+			out.Fields[f] = p.value[d].Lo
+		}
+	}
 	return out
 }
 
-// Contains reports whether a packet of the question belongs to this outcome. Header fields that a Packet does not name (TTL,
-// length ...) are taken from the outcome's own witness where the class leaves a choice.
-func (o *Outcome) Contains(src, dst netfilter.Value, sport, dport uint16, flags uint8) bool {
-	for _, c := range o.classes {
-		p := c.near(&o.setup.like)
-		p.value[dSaddr], p.value[dDaddr] = src, dst
-		p.value[dSport], p.value[dDport] = netfilter.Num(uint64(sport)), netfilter.Num(uint64(dport))
-		p.flags = flags
-		if c.contains(&p) {
-			return true
+// extraFields are the header fields that a Packet names only where a class is bound to unusual values of them.
+var extraFields = map[dim]netfilter.Field{dTTL: netfilter.TTL, dLength: netfilter.Length, dTOS: netfilter.TOS, dFrag: netfilter.FragOff,
+	dSeq: netfilter.TCPSeq, dAck: netfilter.TCPAck, dWin: netfilter.TCPWin}
+
+// Contains reports whether a packet of the question belongs to this outcome; exactly one outcome has it (or, where
+// something is undecided, all that differ in their assumptions). Header fields that the packet does not name are taken to
+// be a usual segment's: see likely.
+func (o *Outcome) Contains(pk Packet) bool {
+	p := o.setup.like
+	p.value[dSaddr], p.value[dDaddr] = netfilter.Addr(pk.Src.Unmap()), netfilter.Addr(pk.Dst.Unmap())
+	p.value[dSport], p.value[dDport] = netfilter.Num(uint64(pk.Sport)), netfilter.Num(uint64(pk.Dport))
+	p.flags = parseFlags(pk.Flags)
+	for f, v := range pk.Fields {
+		if d, ok := dimOf(f); ok {
+			p.value[d] = netfilter.Num(v)
 		}
 	}
-	return false
+	return slices.ContainsFunc(o.classes, func(c *class) bool { return c.contains(&p) })
+}
+
+// parseFlags reads what flagsText writes.
+func parseFlags(s string) (b uint8) {
+	for name := range strings.SplitSeq(s, ",") {
+		if i := slices.Index(flagNames[:], strings.TrimSpace(name)); i >= 0 {
+			b |= 1 << i
+		}
+	}
+	return b
 }
 
 // regionText says in words how the class differs from the whole question.

@@ -81,8 +81,9 @@ type Query struct {
 	Out          string           // B and forwarded custom packets: the interface it leaves by. Empty: delivered locally
 	Src, Dst     []netip.Prefix   // Dst empty for A: the node's own addresses on In
 	Sport, Dport []PortRange
-	Flags        []uint8 // the TCP flag combinations asked about (fin 1, syn 2, rst 4, psh 8, ack 16, urg 32)
-	State        string  // conntrack state: "invalid" (default), "untracked", "new", "established", "related"
+	Flags        []uint8                    // the TCP flag combinations asked about (fin 1, syn 2, rst 4, psh 8, ack 16, urg 32)
+	Fields       map[netfilter.Field]uint64 // other header fields as in Packet.Fields; what is not named may have any value
+	State        string                     // conntrack state: "invalid" (default), "untracked", "new", "established", "related"
 	Mark         uint32
 }
 
@@ -146,6 +147,8 @@ type Packet struct {
 	Sport uint16     `json:"sport"`
 	Dport uint16     `json:"dport"`
 	Flags string     `json:"flags"` // "ack", "syn,ack"
+	// Fields are other header fields (ip.ttl, meta.length, ip.tos, tcp.window ...) where their value matters.
+	Fields map[netfilter.Field]uint64 `json:"fields,omitempty"`
 }
 
 // Reason says why a rule meant to drop INVALID packets does not help.

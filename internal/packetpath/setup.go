@@ -122,6 +122,13 @@ func (e *Evaluator) startRegion(s *setup) (*region, error) {
 		r.set[d] = nums(0, 1<<32-1)
 	}
 	r.set[dWin] = nums(0, 65535)
+	for f, v := range q.Fields {
+		d, ok := dimOf(f)
+		if _, extra := extraFields[d]; !ok || !extra {
+			return nil, fmt.Errorf("field %s cannot be given", f)
+		}
+		r.set[d] = nums(v, v)
+	}
 	s.like = likely(f)
 	return r, nil
 }

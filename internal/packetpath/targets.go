@@ -1,6 +1,7 @@
 package packetpath
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/ctaudit/ctaudit/internal/netfilter"
@@ -26,7 +27,7 @@ func (r *ruleRun) vmap(s *cstep, c *class) {
 	r.dirty++
 	choices, ok := r.boxes(s.vmap.fields, s.vmap.set, c)
 	if !ok {
-		r.mystery("verdict map "+s.text, c)
+		r.anyVerdict(s, c)
 		return
 	}
 	for i := range choices {
@@ -46,6 +47,31 @@ func (r *ruleRun) vmap(s *cstep, c *class) {
 	if c != nil {
 		r.next = append(r.next, c)
 	}
+}
+
+// anyVerdict is a verdict map whose key cannot be told: each verdict in it may be the packet's, or none.
+func (r *ruleRun) anyVerdict(s *cstep, c *class) {
+	verdicts := make([]netfilter.Verdict, 0, 4)
+	all := s.vmap.set.Elements
+	if s.vmap.set.CatchAll != nil {
+		all = append(all[:len(all):len(all)], *s.vmap.set.CatchAll)
+	}
+	for i := range all {
+		if v := all[i].Verdict; v != nil && !slices.Contains(verdicts, *v) {
+			if verdicts = append(verdicts, *v); len(verdicts) > 32 {
+				r.lost(c, s.text+": too many verdicts to follow")
+				return
+			}
+		}
+	}
+	rest := *c
+	for i := range verdicts {
+		part := rest
+		text := strings.TrimSpace(s.text + ": " + string(verdicts[i].Kind) + " " + verdicts[i].Chain)
+		part.state, rest.state = rest.with(text, true, s.vmap.sure), rest.with(text, false, s.vmap.sure)
+		r.verdict(&verdicts[i], &part)
+	}
+	r.next = append(r.next, &rest)
 }
 
 // special carries out the targets that may end the packet's way.

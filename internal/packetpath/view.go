@@ -1,6 +1,10 @@
 package packetpath
 
-import "github.com/ctaudit/ctaudit/internal/netfilter"
+import (
+	"strings"
+
+	"github.com/ctaudit/ctaudit/internal/netfilter"
+)
 
 // view is what the rules of one base chain see: which packet, where. A class always describes the packet that was asked
 // about; when the rules see the RST that it provokes, the view maps the RST's fields back to it, so that no class has to be
@@ -14,6 +18,7 @@ type view struct {
 	out    *Interface
 	remote bool // the RST comes from another host (question B)
 	bridge bool // In is a bridge and br_netfilter is on
+	toNode bool // question A
 	// tableOf is the table whose rules are run: sets are looked up in it.
 	tableOf *netfilter.Table
 }
@@ -120,6 +125,7 @@ func (p *prepared) take(a *atom, v *view) {
 	case atomDim:
 		p.dim(a, v)
 	case atomFlags:
+		p.dims |= writtenFlags
 		p.addFlags(v.flagsSeen(a.flags))
 	case atomFIB:
 		d, _ := v.mapped(a.dim)
@@ -299,6 +305,19 @@ func (v *view) field(f netfilter.Field, c *class) (netfilter.Value, fieldState) 
 		if !v.reset || v.remote {
 			return netfilter.Value{}, fieldBreaks
 		}
+	}
+	return v.lookups(string(f))
+}
+
+// lookups are the fields that ask the routing table or the socket table.
+func (v *view) lookups(f string) (netfilter.Value, fieldState) {
+	switch {
+	case strings.HasPrefix(f, "socket.") && (!v.reset || v.remote):
+		return netfilter.Value{}, fieldBreaks // nft_socket.c: no socket for a pod's flow
+	case strings.HasPrefix(f, "fib.saddr.") && strings.HasSuffix(f, ".present") && !v.reset:
+		return netfilter.Num(1), fieldKnown // the packet came by the interface that leads back to its source
+	case strings.HasPrefix(f, "fib.daddr.") && strings.HasSuffix(f, ".iif.type") && v.toNode && !v.reset:
+		return netfilter.Num(2), fieldKnown // question A asks about addresses of that interface
 	}
 	return netfilter.Value{}, fieldUnknown
 }

@@ -21,7 +21,7 @@ type walker struct {
 	dirty   int
 	partial int // parts that returned early in the chains being run
 	active  map[*cchain]bool
-	naming  int // rules that name INVALID among those that jumped here
+	via     *crule // the last rule that names INVALID among those that jumped here
 }
 
 // fate is what becomes of a class.
@@ -41,7 +41,7 @@ type leaf struct {
 	fate    fate
 	by      ruleID
 	reset   bool   // it is the provoked RST that ended here
-	named   bool   // a rule that names INVALID led here
+	via     *crule // the rule that names INVALID and led here, if one did
 	depends string // fateDepends: on what
 }
 
@@ -165,7 +165,9 @@ func (r *ruleRun) verdict(v *netfilter.Verdict, c *class) {
 		r.queue(v, c)
 	case netfilter.Return:
 		r.partial++
-		r.returned = append(r.returned, c)
+		d := *c
+		d.skip = r.id()
+		r.returned = append(r.returned, &d)
 	case netfilter.Goto:
 		r.partial++
 		r.returned = append(r.returned, r.called(v.Chain, c)...)
@@ -179,8 +181,9 @@ func (r *ruleRun) verdict(v *netfilter.Verdict, c *class) {
 // called runs the chain that a jump or goto names.
 func (r *ruleRun) called(name string, c *class) []*class {
 	if r.rule.names {
-		r.naming++
-		defer func() { r.naming-- }()
+		was := r.via
+		r.via = r.rule
+		defer func() { r.via = was }()
 	}
 	return r.chain(r.ev.compile(r.ch.table, name), c, r.depth+1)
 }
@@ -216,16 +219,14 @@ func (r *ruleRun) effect(s *cstep, c *class, out []*class) []*class {
 		d.write(&s.assign)
 	case doNotrack:
 		if !c.ct.entry() { // nft_ct.c, nft_notrack_eval(); xt_CT.c, notrack_tg(): something attached stays
-			d.ct = ctUntracked
+			d.ct, d.notrack = ctUntracked, r.id()
 		}
 	case doTemplate:
 		if c.ct == ctInvalid {
 			d.ct = ctTemplate
 		}
-	case doForgetMark:
-		d.markKnown = 0
-	case doRewrite:
-		d.written |= 1<<dSaddr | 1<<dDaddr
+	case doRewrite: // addresses or flags
+		d.written |= 1<<dSaddr | 1<<dDaddr | writtenFlags
 	default:
 		return r.special(s, c, out)
 	}
@@ -285,8 +286,15 @@ func (w *walker) packet() string {
 func (w *walker) end(c *class, f fate, by ruleID) {
 	d := *c
 	d.steps = &stepNode{step{w.base, w.packet(), stepVerdict(f), by}, c.steps}
-	named := w.naming > 0 || by.rule != nil && by.rule.names
-	w.leaves = append(w.leaves, leaf{class: &d, fate: f, by: by, reset: w.view.reset, named: named})
+	w.leaves = append(w.leaves, leaf{class: &d, fate: f, by: by, reset: w.view.reset, via: w.naming(by)})
+}
+
+// naming returns the rule that names INVALID on the way to the rule that decided, or nil.
+func (w *walker) naming(by ruleID) *crule {
+	if by.rule != nil && by.rule.names {
+		return by.rule
+	}
+	return w.via
 }
 
 func stepVerdict(f fate) string {
