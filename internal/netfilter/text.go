@@ -2,6 +2,7 @@ package netfilter
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -60,21 +61,17 @@ func (w *textWriter) implied(i int) bool {
 	if !ok || m.Invert || len(m.In) != 1 || m.In[0].From != m.In[0].To || len(m.Fields) != 1 || m.Fields[0].Mask != nil {
 		return false
 	}
-	v := m.In[0].From.Lo
-	var next string
-	if i+1 < len(w.ops) {
-		next = header(w.ops[i+1], w.spell(i+1, ""))
-	}
+	v, next := m.In[0].From.Lo, w.next(i)
 	switch m.Fields[0].Field {
 	case NFProto:
-		return v == 2 && next == "ip" || v == 10 && next == "ip6"
+		return v == 2 && next.any("ip", "icmp") || v == 10 && next.any("ip6", "icmpv6")
 	case EthProto, "ether.type":
-		return v == 0x0800 && next == "ip" || v == 0x86dd && next == "ip6" || v == 0x0806 && next == "arp" || v == 0x8100 && next == "vlan"
+		return v == 0x0800 && next.any("ip") || v == 0x86dd && next.any("ip6") || v == 0x0806 && next.any("arp") || v == 0x8100 && next.any("vlan")
 	case IIFType:
-		return v == 1 && (next == "ether" || next == "vlan")
+		return v == 1 && next.any("ether", "vlan")
 	case L4Proto, "ip6.nexthdr":
 		name := protocolName(v)
-		if next == "th" && hasPorts(v) || next != "" && next == headerName(name) {
+		if next.any("th") && hasPorts(v) || name != "" && next.any(headerName(name)) {
 			w.l4 = name
 			return true
 		}
@@ -82,25 +79,57 @@ func (w *textWriter) implied(i int) bool {
 	return false
 }
 
-// header returns the header that a step's field belongs to: what stands before the first dot of its name.
-func header(op Op, spell Field) string {
-	var fields []Operand
-	switch op := op.(type) {
-	case Match:
-		fields = op.Fields
-	case VMap:
-		fields = op.Fields
-	case Assign:
-		fields = []Operand{{Field: op.Field}}
+// headers are the headers that a step reads: what stands before the first dot of its fields' names.
+type headers []string
+
+func (h headers) any(names ...string) bool {
+	for _, n := range names {
+		if slices.Contains(h, n) {
+			return true
+		}
 	}
-	if len(fields) == 0 {
-		return ""
+	return false
+}
+
+// next returns the headers of the step that a required match at i may belong to: the first one behind it that is not such
+// a match itself.
+func (w *textWriter) next(i int) headers {
+	for j := i + 1; j < len(w.ops); j++ {
+		var fields []Operand
+		switch op := w.ops[j].(type) {
+		case Match:
+			fields = op.Fields
+			if len(fields) == 1 && w.spell(j, "") == "" && !op.Invert && op.Set == "" {
+				switch fields[0].Field {
+				case L4Proto, NFProto, EthProto, IIFType, "ether.type":
+					continue
+				}
+			}
+		case VMap:
+			fields = op.Fields
+		case Assign:
+			fields = []Operand{{Field: op.Field}, {Field: op.From}}
+		case Verdict:
+			if family, _, _ := strings.Cut(op.With, "-"); family != "tcp" {
+				return headers{family}
+			}
+			return nil
+		}
+		return w.headers(j, fields)
 	}
-	if spell == "" {
-		spell = fields[0].Field
+	return nil
+}
+
+func (w *textWriter) headers(j int, fields []Operand) (out headers) {
+	for _, f := range fields {
+		name := f.Field
+		if len(fields) == 1 {
+			name = w.spell(j, name)
+		}
+		h, _, _ := strings.Cut(string(name), ".")
+		out = append(out, h)
 	}
-	name, _, _ := strings.Cut(string(spell), ".")
-	return name
+	return out
 }
 
 func headerName(protocol string) string {
@@ -158,6 +187,8 @@ func (w *textWriter) verdict(v Verdict) {
 	switch {
 	case v.Kind == Reject && v.With == "tcp-reset":
 		w.add("reject with tcp reset")
+	case v.With == "icmpx-port-unreachable":
+		w.add("reject")
 	case v.Kind == Reject && v.With != "":
 		family, code, _ := strings.Cut(v.With, "-")
 		w.add("reject with ", family, " ", code)
@@ -229,13 +260,13 @@ func (w *textWriter) match(i int, m Match) {
 		return
 	}
 	in, masked := m.In[0], m.Fields[0].Mask != nil
-	top := shr(ones, 128-f.textBits())
+	top := topOf(in.To)
 	switch {
-	case !m.Invert && in.From != in.To && in.To == top && in.From != (Value{}) && f.kind() != kindName && !isPrefix(f, in):
+	case !m.Invert && in.From != in.To && top && in.From != (Value{}) && f.kind() != kindName && !isPrefix(f, in):
 		w.add(" >= ")
 		w.value(f, in.From)
 		return
-	case !m.Invert && in.From != in.To && in.From == (Value{}) && in.To != top && f.kind() != kindName && !isPrefix(f, in):
+	case !m.Invert && in.From != in.To && in.From == (Value{}) && !top && f.kind() != kindName && !isPrefix(f, in):
 		w.add(" <= ")
 		w.value(f, in.To)
 		return
@@ -254,12 +285,14 @@ func isPrefix(f Field, in Interval) bool {
 	return ok
 }
 
-// textBits is the width that "up to the highest value" means.
-func (f Field) textBits() int {
-	if strings.HasPrefix(string(f), "th.") {
-		return 16
+// topOf reports whether a value is the highest one of 8, 16, 32, 64 or 128 bits: an open end.
+func topOf(v Value) bool {
+	for _, bits := range []int{8, 16, 32, 64, 128} {
+		if v == shr(ones, 128-bits) {
+			return true
+		}
 	}
-	return f.Bits()
+	return false
 }
 
 // bits writes a test of bits: "ct state invalid,new" is any of them, "tcp flags syn / syn,ack" exactly those of the mask.

@@ -16,10 +16,12 @@ const (
 	cmpGTE
 )
 
-// item is an operation with what only its text needs: the name that the field had in the rule.
+// item is an operation with what only its text needs: the name that the field had in the rule, and iptables' words for
+// it where the expression has its own.
 type item struct {
 	op    nf.Op
 	spell nf.Field
+	xt    string
 }
 
 // compare turns a cmp expression into matches. It compares bytes as memcmp does (nft_cmp_eval), so that an order in host
@@ -76,7 +78,7 @@ func (w *walker) compareSlice(l *load, s slice, op uint32, data []byte) {
 // bounded writes "at most" and "at least" as intervals that a person would write.
 func (w *walker) bounded(o nf.Operand, s slice, below nf.Interval, op uint32) {
 	if op == cmpLT || op == cmpLTE {
-		w.match(o, s.spell, below, false)
+		w.narrow(o, s.spell, below)
 		return
 	}
 	top := nf.Value{Hi: ^uint64(0), Lo: ^uint64(0)}
@@ -87,7 +89,31 @@ func (w *walker) bounded(o nf.Operand, s slice, below nf.Interval, op uint32) {
 		w.match(o, s.spell, nf.Interval{To: top}, true)
 		return
 	}
-	w.match(o, s.spell, nf.Interval{From: below.To.Next(), To: top}, false)
+	w.narrow(o, s.spell, nf.Interval{From: below.To.Next(), To: top})
+}
+
+// narrow appends a bound; nft writes a range as two of them, one behind the other, which are one interval again.
+func (w *walker) narrow(o nf.Operand, spell nf.Field, in nf.Interval) {
+	if n := len(w.items) - 1; n >= 0 && o.Mask == nil {
+		m, ok := w.items[n].op.(nf.Match)
+		if ok && !m.Invert && len(m.In) == 1 && len(m.Fields) == 1 && m.Fields[0] == o {
+			both := meet(m.In[0], in)
+			if both.From.Cmp(both.To) <= 0 {
+				w.items, in = w.items[:n], both
+			}
+		}
+	}
+	w.match(o, spell, in, false)
+}
+
+func meet(a, b nf.Interval) nf.Interval {
+	if a.From.Cmp(b.From) < 0 {
+		a.From = b.From
+	}
+	if a.To.Cmp(b.To) > 0 {
+		a.To = b.To
+	}
+	return a
 }
 
 // equal writes (field & mask) ^ xor == v. A mask of leading bits is an interval; a mask of a named part is that part.
@@ -170,14 +196,14 @@ func (w *walker) match(o nf.Operand, spell nf.Field, in nf.Interval, invert bool
 	key := opKey{field: o.Field, value: in.From, invert: invert}
 	small := o.Mask == nil && o.Xor == nil && in.From == in.To && (o.Field == nf.L4Proto || o.Field == nf.NFProto || o.Field == nf.EthProto)
 	if op, ok := w.shared.ops[key]; ok && small {
-		w.items = append(w.items, item{op, spell})
+		w.items = append(w.items, item{op: op, spell: spell})
 		return
 	}
 	var op nf.Op = nf.Match{Fields: w.operands(o), In: w.shared.interval(in), Invert: invert}
 	if small {
 		w.shared.ops[key] = op
 	}
-	w.items = append(w.items, item{op, spell})
+	w.items = append(w.items, item{op: op, spell: spell})
 }
 
 // learn notes what a match requires of the packet, for the payload loads behind it.

@@ -210,15 +210,22 @@ func (w *walker) loads(name string) bool {
 		return w.loadKey(1, 3)(keyField{nf.Field(fmt.Sprintf("osf.ttl.%d.flags.%d", a.u8(2), a.u32(3))), 16, leftAligned}, a.has(1))
 	case "numgen": // DREG 1, MODULUS 2, TYPE 3, OFFSET 4
 		kind := map[bool]string{true: "random", false: "inc"}[a.u32(3) == 1]
-		return w.opaqueLoad(1, nf.Ext{Name: "numgen", Args: fmt.Sprintf("%s mod %d offset %d", kind, a.u32(2), a.u32(4))}, a.only(4))
+		return w.opaqueLoad(1, nf.Ext{Name: "numgen", Args: fmt.Sprintf("%s mod %d%s", kind, a.u32(2), offset(a.u32(4)))}, a.only(4))
 	case "hash": // SREG 1, DREG 2, LEN 3, MODULUS 4, SEED 5, OFFSET 6, TYPE 7 (1: symmetric)
-		args := fmt.Sprintf("mod %d offset %d", a.u32(4), a.u32(6))
+		args := fmt.Sprintf("mod %d%s", a.u32(4), offset(a.u32(6)))
 		if a.u32(7) == 1 {
 			return w.opaqueLoad(2, nf.Ext{Name: "symhash", Args: args}, a.only(7))
 		}
 		return w.opaqueLoad(2, nf.Ext{Name: "jhash", Args: w.regs.get(a.u32(1)).describe() + " " + args + " seed 0x" + hex.EncodeToString(a.at[5])}, a.only(7))
 	}
 	return w.exthdr()
+}
+
+func offset(n uint32) string {
+	if n == 0 {
+		return ""
+	}
+	return " offset " + strconv.Itoa(int(n))
 }
 
 func (w *walker) loadKey(dreg int, highest uint16) func(keyField, bool) bool {

@@ -1,7 +1,6 @@
 package nftables
 
 import (
-	"encoding/hex"
 	"fmt"
 
 	nf "github.com/ctaudit/ctaudit/internal/netfilter"
@@ -31,7 +30,7 @@ func (w *walker) lookup() bool {
 	case why != nil:
 		w.ext(why.Name, why.Args+" @"+name, invert)
 	default:
-		w.items = append(w.items, item{nf.Match{Fields: fields, Set: name, Invert: invert}, w.spelled(sreg, fields)})
+		w.items = append(w.items, item{op: nf.Match{Fields: fields, Set: name, Invert: invert}, spell: w.spelled(sreg, fields)})
 	}
 	return true
 }
@@ -94,7 +93,7 @@ func (w *walker) key(sreg uint32, set *setInfo) ([]nf.Operand, *nf.Ext) {
 
 func (w *walker) concatText(start, length int) string {
 	text := ""
-	for used := 0; used < length && start+used/4 < words; {
+	for used := 0; used < length && start+used/4 < regWords; {
 		l := w.regs.word(start + used/4)
 		if used > 0 {
 			text += " . "
@@ -126,7 +125,7 @@ func (w *walker) dynset() bool {
 	}
 	for _, t := range []int{7, 10} {
 		if a.has(t) {
-			args += " expr 0x" + hex.EncodeToString(a.at[t][:min(len(a.at[t]), maxOpaque)])
+			args += " expr " + opaqueText(a.at[t])
 		}
 	}
 	if a.has(5) {

@@ -89,7 +89,18 @@ func (w *walker) limit() bool {
 	if burst := a.u32(3); burst != 0 && (a.u32(4) == 1 || burst != 5) {
 		args += fmt.Sprintf(" burst %d%s", burst, what)
 	}
-	return w.ext("limit", args, false)
+	w.items = append(w.items, item{op: nf.Ext{Name: "limit", Args: args}, xt: w.xtLimit(unit)})
+	return true
+}
+
+// xtLimit is a limit in iptables' words, "" when it has none.
+func (w *walker) xtLimit(unit string) string {
+	a := &w.b
+	short := map[string]string{"second": "sec", "minute": "min", "hour": "hour", "day": "day"}[unit]
+	if a.u32(4) != 0 || a.u32(5) != 0 || short == "" {
+		return ""
+	}
+	return "-m limit " + limitText(a.u64(1), short, a.u32(3))
 }
 
 // log: GROUP 1, PREFIX 2, SNAPLEN 3, QTHRESHOLD 4, LEVEL 5, FLAGS 6.
@@ -121,7 +132,17 @@ func (w *walker) log() bool {
 	if flags := logFlags(a.u32(6)); flags != "" {
 		out = append(out, flags)
 	}
-	return w.stmt("log", strings.Join(out, " "))
+	w.items = append(w.items, item{op: w.shared.stmt(nf.Stmt{Name: "log", Args: strings.Join(out, " ")}), xt: w.xtLog()})
+	return true
+}
+
+// xtLog is a log to a group in iptables' words: its NFLOG target is nft's own expression.
+func (w *walker) xtLog() string {
+	a := &w.b
+	if !a.has(1) || a.has(5) || a.has(6) {
+		return ""
+	}
+	return strings.TrimSpace("-j NFLOG " + nflogText(a.u16(1), a.u32(3), a.u16(4), valid(a.at[2])))
 }
 
 // logFlags names NF_LOG_* (include/uapi/linux/netfilter/nf_log.h).

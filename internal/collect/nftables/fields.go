@@ -105,7 +105,7 @@ func fibField(flags, result uint32) (keyField, bool) {
 	k := results[result-1]
 	k.field = nf.Field(out) + k.field
 	if flags&32 != 0 {
-		k.field, k.size, k.order = k.field+".present", 1, hostEndian
+		k.field, k.size, k.order = k.field+".present", 4, hostEndian // a whole register: nft_fib_store_result
 	}
 	return k, true
 }

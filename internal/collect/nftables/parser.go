@@ -39,7 +39,7 @@ type parser struct {
 	lacking   map[string]string // dump -> why it is not whole
 	walker    walker
 	a         attrs
-	overran   bool // the host said which sets it cut
+	overran   bool       // the host said which sets it cut
 	last      *tableInfo // of the last message: dumps come table by table
 	lastChain *nf.Chain
 }
@@ -56,9 +56,9 @@ type tableInfo struct {
 	chains   map[string]*nf.Chain
 	sets     map[string]*setInfo
 	bindings map[string]bool // chains that rules bind without a name
-	xt       bool            // compat expressions are in it
-	native   bool            // a rule that iptables could not have written is in it
 	why      []string
+
+	isStandard ownership
 }
 
 func newParser() *parser {
@@ -208,7 +208,6 @@ func (p *parser) finish() {
 			if p.lacking[host.DumpNFElements] != "" && s.set.Incomplete == "" {
 				s.set.Incomplete = p.lacking[host.DumpNFElements]
 			}
-			slices.SortStableFunc(s.set.Elements, compareElements)
 		}
 		for _, d := range []string{host.DumpNFTables, host.DumpNFChains, host.DumpNFRules, host.DumpNFSets} {
 			if why := p.lacking[d]; why != "" {

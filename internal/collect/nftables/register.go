@@ -12,7 +12,7 @@ import (
 // The register file: sixteen words of 4 bytes. Registers 1 to 4 are the old names of four words each, 8 to 23 of one
 // (nft_parse_register, net/netfilter/nf_tables_api.c, Linux 6.18). Register 0 is the verdict.
 const (
-	words       = 16
+	regWords    = 16
 	regVerdict  = 0
 	reg32Offset = 8
 )
@@ -22,7 +22,7 @@ func word(reg uint32) (w int, ok bool) {
 	switch {
 	case reg >= 1 && reg <= 4:
 		return int(reg-1) * 4, true
-	case reg >= reg32Offset && reg < reg32Offset+words:
+	case reg >= reg32Offset && reg < reg32Offset+regWords:
 		return int(reg - reg32Offset), true
 	}
 	return 0, false
@@ -80,8 +80,8 @@ func (l *load) describe() string {
 
 // registers are the words; each points to the load that starts there or covers it.
 type registers struct {
-	at    [words]*load
-	start [words]int8
+	at    [regWords]*load
+	start [regWords]int8
 }
 
 func (r *registers) put(reg uint32, l *load) {
@@ -90,7 +90,7 @@ func (r *registers) put(reg uint32, l *load) {
 		return
 	}
 	// A load that is overwritten in part is no longer whole, wherever it began.
-	end := min(w+max(1, (l.size+3)/4), words)
+	end := min(w+max(1, (l.size+3)/4), regWords)
 	for i := w; i < end; i++ {
 		r.drop(i)
 	}
@@ -119,7 +119,7 @@ func (r *registers) get(reg uint32) *load {
 }
 
 func (r *registers) word(w int) *load {
-	if w >= words || r.at[w] == nil || int(r.start[w]) != w {
+	if w >= regWords || r.at[w] == nil || int(r.start[w]) != w {
 		return unknownLoad("register")
 	}
 	return r.at[w]
@@ -157,6 +157,9 @@ func number(b []byte, o order) nf.Value {
 // swap is what nft's byteorder expression does: the bytes of each unit turn round. Only loads of one unit stay readable.
 func (l *load) swap(unit int) *load {
 	n := *l
+	if l.opaque != nil {
+		return l // its name says enough; the bytes it is compared with are part of the match's text
+	}
 	if !l.simple() || len(l.slices) != 1 || l.order == leftAligned || unit != l.size {
 		return &load{opaque: &nf.Ext{Name: "byteorder", Args: l.describe()}, size: l.size}
 	}

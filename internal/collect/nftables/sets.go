@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -49,6 +50,7 @@ type setInfo struct {
 	interval bool
 	ends     []endpoint // of a set of intervals over one field, until all elements are in
 	count    int
+	done     bool
 }
 
 // endpoint is one element of an interval set as the kernel keeps it: intervals are half-open, and the end is an element.
@@ -80,6 +82,9 @@ func (p *parser) parseSet(a *attrs) *setInfo {
 	if s.types == nil {
 		s.set.Incomplete = fmt.Sprintf("its keys of type %#x and %d bytes are not understood", a.u32(4), s.keyLen)
 	}
+	if o, ok := keyOrder(a.at[13]); ok && len(s.types) == 1 && s.types[0].order != leftAligned {
+		s.types[0].order = o
+	}
 	if s.interval && len(s.types) == 1 || s.interval && fieldLengths(a.at[9]) != nil {
 		for i := range s.types { // ordered keys are kept in network byte order
 			if s.types[i].order == hostEndian {
@@ -100,6 +105,26 @@ func (p *parser) parseSet(a *attrs) *setInfo {
 		}
 	}
 	return s
+}
+
+// keyOrder reads the byte order of a set's keys from its user data: type 0 of libnftnl's set udata, 1 host, 2 network.
+func keyOrder(b []byte) (order, bool) {
+	for len(b) >= 2 {
+		typ, n := b[0], int(b[1])
+		if 2+n > len(b) {
+			break
+		}
+		if v := b[2 : 2+n]; typ == 0 && n == 4 {
+			switch binary.NativeEndian.Uint32(v) {
+			case 1:
+				return hostEndian, true
+			case 2:
+				return networkOrder, true
+			}
+		}
+		b = b[2+n:]
+	}
+	return 0, false
 }
 
 // fieldLengths reads NFTA_SET_DESC_CONCAT (2): a list of NFTA_SET_FIELD_LEN (1), in bytes.
@@ -246,8 +271,17 @@ func (p *parser) mapData(s *setInfo, b []byte) []nf.Value {
 	return out
 }
 
-// finish joins the starts and ends of an interval set.
+// finish joins the starts and ends of an interval set, and sorts: the kernel keeps elements by hash.
 func (s *setInfo) finish() {
+	if s.done {
+		return
+	}
+	s.done = true
+	s.join()
+	slices.SortStableFunc(s.set.Elements, compareElements)
+}
+
+func (s *setInfo) join() {
 	slices.SortStableFunc(s.ends, func(a, b endpoint) int {
 		if c := a.key.Cmp(b.key); c != 0 {
 			return c

@@ -6,6 +6,8 @@ import nf "github.com/ctaudit/ctaudit/internal/netfilter"
 // equal ones are one value, and small pieces are cut from large blocks.
 type shared struct {
 	headers   *layouts
+	matches   map[string]decoder
+	targets   map[string]decoder
 	bits      []bitField
 	fields    map[nf.Field][]nf.Operand
 	ops       map[opKey]nf.Op
@@ -29,7 +31,7 @@ type opKey struct {
 const block = 1024
 
 func newShared() *shared {
-	return &shared{headers: newLayouts(), bits: bitFields(), fields: map[nf.Field][]nf.Operand{}, ops: map[opKey]nf.Op{},
+	return &shared{headers: newLayouts(), matches: xtMatches(), targets: xtTargets(), bits: bitFields(), fields: map[nf.Field][]nf.Operand{}, ops: map[opKey]nf.Op{},
 		verdicts: map[nf.Verdict]nf.Op{}, stmts: map[nf.Stmt]nf.Op{}, names: map[string]string{}, loads: map[keyField]*load{}, verdictOf: map[nf.Verdict]*nf.Verdict{}}
 }
 

@@ -1,7 +1,9 @@
 package nftables
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"strings"
 
 	nf "github.com/ctaudit/ctaudit/internal/netfilter"
@@ -106,16 +108,21 @@ func (w *walker) handle(exprName, data []byte) bool {
 // unknown keeps an expression by name and bytes. It may be a match, a statement or decide the packet's fate: to the model
 // an Ext whose name nobody knows is all three.
 func (w *walker) unknown(name string, data []byte) {
-	e := nf.Ext{Name: name, Args: "0x" + hex.EncodeToString(data)}
-	if len(data) > maxOpaque {
-		e.Args = "0x" + hex.EncodeToString(data[:maxOpaque]) + "..."
-	}
+	e := nf.Ext{Name: name, Args: opaqueText(data)}
 	w.regs.forget(e)
 	w.add(e)
 }
 
-// maxOpaque is how many bytes of an expression that is not understood are kept.
-const maxOpaque = 256
+// maxOpaque is how many bytes of an expression that is not understood are kept; longer ones end in a digest of the whole,
+// so that two different ones never read alike.
+const maxOpaque = 64
+
+func opaqueText(b []byte) string {
+	if len(b) <= maxOpaque {
+		return "0x" + hex.EncodeToString(b)
+	}
+	return fmt.Sprintf("0x%x-sha256-%x", b[:maxOpaque/2], sha256.Sum256(b))
+}
 
 func (w *walker) add(op nf.Op) { w.items = append(w.items, item{op: op}) }
 

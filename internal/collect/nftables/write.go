@@ -4,33 +4,124 @@ import (
 	"strings"
 
 	nf "github.com/ctaudit/ctaudit/internal/netfilter"
+	"github.com/ctaudit/ctaudit/internal/netfilter/xtables"
 )
 
-// write fills a rule from the walker's items: text, steps and counters. A rule of an ip, ip6, arp or bridge table that
-// iptables could have written also gets its text in iptables' language, in case the table turns out to be iptables'.
+// write fills a rule from the walker's items. A rule of iptables gets its text in iptables' language and no steps; where
+// that language ends, and in every other table, it gets nft's and the steps.
 func (p *parser) write(t *tableInfo, r *nf.Rule) {
 	w := &p.walker
 	r.Counters = w.counters
-	r.Ops = p.shared.keep(w.items)
-	hints := nf.TextHints{Spell: func(i int) nf.Field { return w.items[i].spell }, Set: func(name string) *nf.Set {
-		if s := t.sets[name]; s != nil {
-			return s.shown(p)
+	if w.xt || t.standard() {
+		if text, ok := w.iptables(r.Comment); ok {
+			p.xtables(t, r, text)
+			return
 		}
-		return nil
-	}}
-	r.Text = r.Ops.Text(hints)
+	}
+	r.Ops = p.shared.keep(w.items)
+	r.Text = r.Ops.Text(nf.TextHints{Spell: w.spell, Set: t.shown})
+	if w.xt {
+		r.Ops = w.mixed()
+	}
 	if r.Comment != "" {
 		r.Text += " comment " + quote(r.Comment)
 	}
-	r.Text = strings.ToValidUTF8(r.Text, "\ufffd")
 }
 
-// shown returns the set with its elements joined and sorted: the elements are all in before the first rule is read.
-func (s *setInfo) shown(*parser) *nf.Set {
+// xtables fills a rule that iptables wrote. In a table that is not iptables' own the steps are put down now, because nobody
+// would look for iptables' language there.
+func (p *parser) xtables(t *tableInfo, r *nf.Rule, text string) {
+	r.Text = text
+	if t.standard() {
+		return
+	}
+	ops, err := xtables.Parse(t.key.family, text)
+	if err != nil {
+		ops = p.walker.mixed()
+	}
+	r.Ops = ops
+}
+
+// mixed returns the steps of a rule that holds both nft's and iptables' expressions: each of iptables' by its own words.
+func (w *walker) mixed() nf.Ops {
+	var out nf.Ops
+	for _, it := range w.items {
+		ops, err := nf.Ops{it.op}, error(nil)
+		if _, native := it.op.(nf.Ext); native && strings.HasPrefix(it.op.(nf.Ext).Name, "xt ") {
+			ops, err = xtables.Parse(w.family, it.xt)
+		}
+		if err != nil {
+			ops = nf.Ops{it.op}
+		}
+		out = append(out, ops...)
+	}
+	return out
+}
+
+func (w *walker) spell(i int) nf.Field { return w.items[i].spell }
+
+// shown returns a set of the table for its text, with its elements joined: they are all in before the first rule is read.
+func (t *tableInfo) shown(name string) *nf.Set {
+	s := t.sets[name]
+	if s == nil {
+		return nil
+	}
 	s.finish()
 	return s.set
 }
 
-func (p *parser) name(*tableInfo) {}
+// standard reports whether a table has the name and the base chains that iptables-nft gives its own (xtables_ipv4 in
+// iptables/nft.c, 1.8.9). Chains are read before rules.
+func (t *tableInfo) standard() bool {
+	if t.isStandard == unsure {
+		t.isStandard = foreign
+		if t.matchesStandard() {
+			t.isStandard = own
+		}
+	}
+	return t.isStandard == own
+}
 
-func (w *walker) compat(string) bool { return false }
+// ownership is who made a table.
+type ownership uint8
+
+const (
+	unsure ownership = iota
+	own
+	foreign
+)
+
+func (t *tableInfo) matchesStandard() bool {
+	if t.key.family != nf.IP && t.key.family != nf.IP6 {
+		return false
+	}
+	priority, ok := map[string]int32{"raw": -300, "mangle": -150, "filter": 0, "security": 50, "nat": 0}[t.key.name]
+	if !ok {
+		return false
+	}
+	for _, c := range t.table.Chains {
+		if c.Base != nil && !standardChain(t.key.name, c, priority) {
+			return false
+		}
+	}
+	return len(t.table.Chains) > 0
+}
+
+func standardChain(table string, c *nf.Chain, priority int32) bool {
+	typ := nf.FilterChain
+	switch {
+	case table == "nat":
+		typ = nf.NATChain
+		priority = map[nf.Hook]int32{nf.Prerouting: -100, nf.Output: -100, nf.Input: 100, nf.Postrouting: 100}[c.Base.Hook]
+	case table == "mangle" && c.Base.Hook == nf.Output:
+		typ = nf.RouteChain
+	}
+	return c.Name == strings.ToUpper(string(c.Base.Hook)) && c.Base.Priority == priority && c.Base.Type == typ
+}
+
+// name decides whose table it is.
+func (p *parser) name(t *tableInfo) {
+	if t.standard() {
+		t.table.Backend = nf.IPTablesNFT
+	}
+}
