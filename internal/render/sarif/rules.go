@@ -18,6 +18,7 @@ const (
 func rules(controls []report.Control) []rule {
 	out := make([]rule, 0, len(controls))
 	for _, c := range controls {
+		c.Title = orElse(c.Title, c.ID)
 		out = append(out, rule{
 			ID:                   escape.Line(c.ID),
 			Name:                 ruleName(c),
@@ -65,7 +66,7 @@ func helpURI(c report.Control) string {
 // ruleName is the title as one identifier in PascalCase, which is what a rule's name is in SARIF.
 func ruleName(c report.Control) string {
 	var b strings.Builder
-	words := strings.FieldsFunc(orElse(c.Title, c.ID), func(r rune) bool { return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	words := strings.FieldsFunc(c.Title, func(r rune) bool { return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	for _, word := range words {
 		b.WriteString(strings.ToUpper(word[:1]) + word[1:])
 	}

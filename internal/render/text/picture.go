@@ -101,7 +101,7 @@ func (w *printer) stops(steps []report.Step, d detail) []stop {
 		}
 		switch {
 		case s.Verdict == "skipped":
-		case s.By == nil && s.Verdict != "drop" && s.Verdict != "depends" && s.Verdict != "reject":
+		case unopposed(s):
 			quiet = append(quiet, w.tableName(s))
 		default:
 			flush()
@@ -111,6 +111,11 @@ func (w *printer) stops(steps []report.Step, d detail) []stop {
 	}
 	flush()
 	return out
+}
+
+// unopposed reports whether no rule of the chain had a say, and its policy let the packet through.
+func unopposed(s report.Step) bool {
+	return (s.By == nil || s.By.Number == 0) && (s.Verdict == "continue" || s.Verdict == "accept")
 }
 
 // chainsShown is how many chains that let a packet through are named before they are only counted.

@@ -15,18 +15,18 @@ import (
 // Writer is the handler.
 type Writer struct {
 	*printer
-	titles map[string]string // by control id
-	hosts  int
+	controls map[string]report.Control
+	hosts    int
 }
 
 // New returns a handler that writes to w.
 func New(w io.Writer, opts Options) *Writer { return &Writer{printer: newPrinter(w, opts)} }
 
-// Begin takes the controls' titles.
+// Begin takes the controls.
 func (w *Writer) Begin(r *report.Report) error {
-	w.titles = map[string]string{}
+	w.controls = map[string]report.Control{}
 	for _, c := range r.Controls {
-		w.titles[c.ID] = c.Title
+		w.controls[c.ID] = c
 	}
 	return nil
 }
@@ -114,7 +114,9 @@ func (w *Writer) section(title string) {
 
 func (w *Writer) findings(results []report.Result) {
 	failed := outcomes(results, report.Fail)
-	slices.SortStableFunc(failed, func(a, b *report.Result) int { return cmp.Compare(rank(b.Severity), rank(a.Severity)) })
+	slices.SortStableFunc(failed, func(a, b *report.Result) int {
+		return cmp.Or(cmp.Compare(rank(b.Severity), rank(a.Severity)), cmp.Compare(w.area(a), w.area(b)))
+	})
 	if len(failed) == 0 {
 		return
 	}
@@ -142,7 +144,7 @@ func (w *Writer) finding(label string, r *report.Result) {
 	if !w.opts.Quiet {
 		w.line("")
 	}
-	w.wrapped("  "+label+" "+w.in(bold, w.safe(r.Control))+"  ", w.safe(w.titles[r.Control]))
+	w.wrapped("  "+label+" "+w.in(bold, w.safe(r.Control))+"  ", w.safe(w.controls[r.Control].Title))
 	w.wrapped(indent, w.safe(r.Subject)+": "+w.safe(r.Message))
 	if w.opts.Quiet {
 		return
@@ -152,6 +154,9 @@ func (w *Writer) finding(label string, r *report.Result) {
 		w.wrapped(indent+w.in(cyan, "hint")+"  ", w.safe(r.Hint))
 	}
 	w.fix(r.Fix)
+	if advice := w.controls[r.Control].Remediation; r.Outcome == report.Fail && r.Fix == "" && advice != "" {
+		w.wrapped(indent+w.in(cyan, "fix")+"   ", w.safe(advice))
+	}
 }
 
 func (w *Writer) evidence(list []report.Evidence) {
@@ -243,6 +248,15 @@ func outcomes(results []report.Result, o report.Outcome) []*report.Result {
 		}
 	}
 	return out
+}
+
+// area puts what resets connections in front of what explains it.
+func (w *Writer) area(r *report.Result) int {
+	order := []string{"rst", "drop", "lib"}
+	if i := slices.Index(order, w.controls[r.Control].Area); i >= 0 {
+		return i
+	}
+	return len(order)
 }
 
 func rank(s report.Severity) int { return slices.Index(report.Severities[:], s) }

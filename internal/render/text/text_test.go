@@ -17,6 +17,11 @@ func step(hook, packet, verdict string, rule int) report.Step {
 	return s
 }
 
+func policy(s report.Step) report.Step {
+	s.By = &netfilter.RuleRef{Backend: s.Backend, Table: s.Table, Chain: s.Chain, Policy: netfilter.VerdictKind(s.Verdict)}
+	return s
+}
+
 // draw returns the picture of an answer.
 func draw(t *testing.T, o Options, reset string, path ...report.Step) string {
 	t.Helper()
@@ -72,6 +77,11 @@ func TestPicture(t *testing.T) {
 		"nat is left out, many are counted": {wide, "yes", []report.Step{step("prerouting", "packet", "skipped", 0), step("input", "packet", "continue", 0), step("input", "packet", "continue", 0), step("input", "packet", "continue", 0)}, `
    eth0 ─▶ PREROUTING ─▶ INPUT       ─▶ ✗ TCP answers RST
                          3 chains ok
+`},
+		"by policy": {wide, "no", []report.Step{policy(step("input", "packet", "continue", 0)), policy(step("input", "packet", "drop", 0))}, `
+   eth0 ─▶ INPUT                 ─▶ ✓ dropped
+           filter ok
+           filter drop by policy
 `},
 		"nothing on the way": {wide, "yes", nil, `
    eth0 ─▶ ✗ TCP answers RST
