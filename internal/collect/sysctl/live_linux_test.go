@@ -71,7 +71,7 @@ func TestAgainstTheAppliers(t *testing.T) {
 		"procps":  {"init", []string{firstOf(t, "/usr/sbin/sysctl", "/sbin/sysctl"), "--system"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rounds := 25
+			rounds := 15
 			if testing.Short() {
 				rounds = 5
 			}
@@ -238,8 +238,8 @@ func firstOf(t *testing.T, names ...string) string {
 			return n
 		}
 	}
-	if os.Getenv("CTAUDIT_REQUIRE") != "" {
-		t.Fatalf("none of %v is installed", names)
+	if strings.Contains(os.Getenv("CTAUDIT_REQUIRE"), "all") {
+		t.Fatalf("none of %v is installed, and CTAUDIT_REQUIRE asks for everything", names)
 	}
 	t.Skipf("needs one of %v", names)
 	return ""

@@ -37,10 +37,7 @@ func (collector) Needs() []host.Need {
 			needs = append(needs, glob(path.Join(dir, "*.conf")))
 		}
 	}
-	for _, p := range mentionPaths() {
-		needs = append(needs, p)
-	}
-	return needs
+	return append(needs, mentionPaths()...)
 }
 
 func file(p string) host.Need     { return host.Need{Kind: host.File, Args: []string{p}} }
