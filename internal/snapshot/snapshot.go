@@ -94,10 +94,11 @@ type Assignment struct {
 	File   string `json:"file"`
 	Line   int    `json:"line"`
 	Ignore bool   `json:"ignore,omitempty"` // written with "-" in front: failure is ignored
-	// Overridden: a file of the same name in a stronger directory masks this file, or a later line sets the key, or nothing
-	// that runs at boot reads the file (Unread).
+	// Overridden: the line is not in force. A file of the same name in a stronger directory masks this file, or a later line
+	// sets the key, or an earlier one sets it to the same value, or nothing that runs at boot reads the file (Unread).
 	Overridden bool `json:"overridden,omitempty"`
-	// Exclude: the line is "-key" without a value: it takes the key out of the reach of patterns, and sets nothing.
+	// Exclude: the line is "-key" without a value: it takes the key out of the reach of patterns ("net.ipv4.conf.*.rp_filter", a
+	// Key as well), and sets nothing. [Sysctl.AtBoot] weighs them all for one key.
 	Exclude bool `json:"exclude,omitempty"`
 	// Unread: nothing that runs at boot on this node reads the file (/etc/sysctl.conf under systemd, without a link to it).
 	Unread bool `json:"unread,omitempty"`
