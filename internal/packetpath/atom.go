@@ -17,7 +17,8 @@ type atom struct {
 	mask   netfilter.Value
 	xor    netfilter.Value
 	invert bool
-	text   string
+	text   string           // see label
+	from   *netfilter.Match // what the text is made of when somebody asks
 	state  netfilter.XtState
 	tuples *tuples
 	fib    *[2]ivset // atomFIB: by family (0 IP, 1 IP6), the addresses that match
@@ -79,6 +80,14 @@ func familyOf(f netfilter.Field) netfilter.Family {
 		return netfilter.IP6
 	}
 	return ""
+}
+
+// label is the condition in words, canonical: undecided predicates are told apart by it.
+func (a *atom) label() string {
+	if a.text == "" && a.from != nil {
+		a.text = matchText(a.from)
+	}
+	return a.text
 }
 
 // operandText is an operand in words, canonical enough to tell predicates apart.

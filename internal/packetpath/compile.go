@@ -134,7 +134,7 @@ func (c *compiler) ops(r *netfilter.Rule) netfilter.Ops {
 // rule compiles one rule; nil when it can have no effect on any verdict.
 func (c *compiler) rule(r *netfilter.Rule) *crule {
 	ops := c.ops(r)
-	out := &crule{rule: r, names: namesInvalid(c.table, ops)}
+	out := &crule{rule: r, names: c.namesInvalid(ops)}
 	acts := false
 	for _, op := range ops {
 		switch op := op.(type) {
@@ -185,7 +185,7 @@ func (c *compiler) step(op netfilter.Op, r *crule) (cstep, bool) {
 }
 
 func (c *compiler) vmap(m *netfilter.VMap, r *crule) (cstep, bool) {
-	set := c.table.Set(m.Set)
+	set := c.set(m.Set)
 	text := matchText(&netfilter.Match{Fields: m.Fields, Set: c.setName(m.Set)})
 	if set == nil || set.Incomplete != "" || set.Dynamic {
 		return cstep{do: doMystery, text: "verdict map " + text}, true
@@ -200,6 +200,22 @@ func (c *compiler) vmap(m *netfilter.VMap, r *crule) (cstep, bool) {
 	return cstep{do: doVMap, vmap: &tuples{fields: m.Fields, set: set, sure: sure}, text: text}, true
 }
 
+// set finds a set by name; tables with many get an index.
+func (c *compiler) set(name string) *netfilter.Set {
+	if len(c.table.Sets) < 16 {
+		return c.table.Set(name)
+	}
+	idx, ok := c.e.setIndex[c.table]
+	if !ok {
+		idx = make(map[string]*netfilter.Set, len(c.table.Sets))
+		for _, s := range slices.Backward(c.table.Sets) {
+			idx[s.Name] = s
+		}
+		c.e.setIndex[c.table] = idx
+	}
+	return idx[name]
+}
+
 // setName tells sets of different tables apart.
 func (c *compiler) setName(name string) string {
 	return string(c.table.Family) + " " + c.table.Name + " " + name
@@ -207,14 +223,14 @@ func (c *compiler) setName(name string) string {
 
 // match compiles a comparison.
 func (c *compiler) match(m *netfilter.Match) []atom {
-	text := matchText(m)
 	var in ivset
 	switch {
 	case m.Set == "":
 		in = newSet(m.In)
 	default:
-		set := c.table.Set(m.Set)
-		text = matchText(&netfilter.Match{Fields: m.Fields, Set: c.setName(m.Set)})
+		set := c.set(m.Set)
+		m = &netfilter.Match{Fields: m.Fields, Set: c.setName(m.Set), Invert: m.Invert}
+		text := matchText(m)
 		switch {
 		case set == nil || set.Incomplete != "":
 			return c.guard(m.Fields, atom{kind: atomGuess, text: text, invert: m.Invert, sure: pure})
@@ -226,9 +242,11 @@ func (c *compiler) match(m *netfilter.Match) []atom {
 		in = c.e.elements(set)
 	}
 	if len(m.Fields) != 1 {
-		return []atom{{kind: atomGuess, text: text, invert: m.Invert, sure: pure}}
+		return []atom{{kind: atomGuess, text: matchText(m), invert: m.Invert, sure: pure}}
 	}
-	return []atom{c.compare(m.Fields[0], in, m.Invert, text)}
+	a := c.compare(m.Fields[0], in, m.Invert)
+	a.from = m
+	return []atom{a}
 }
 
 // guard adds the break that another conntrack key in a concatenation means.
@@ -268,9 +286,9 @@ func ctKey(f netfilter.Field) bool {
 }
 
 // compare compiles one operand against a set.
-func (c *compiler) compare(o netfilter.Operand, in ivset, invert bool, text string) atom {
+func (c *compiler) compare(o netfilter.Operand, in ivset, invert bool) atom {
 	if ctKey(o.Field) {
-		return atom{kind: atomBreak, text: text}
+		return atom{kind: atomBreak}
 	}
 	switch o.Field {
 	case netfilter.TCPFlags:
@@ -280,12 +298,12 @@ func (c *compiler) compare(o netfilter.Operand, in ivset, invert bool, text stri
 		})
 		return atom{kind: atomFlags, flags: flags}
 	case netfilter.FIBDaddrType, netfilter.FIBSaddrType:
-		return c.fib(o, in, invert, text)
+		return c.fib(o, in, invert)
 	}
 	if d, ok := dimOf(o.Field); ok {
 		set, ok := preimage(o, in)
 		if !ok {
-			return atom{kind: atomGuess, text: text, invert: invert, sure: pure, field: o.Field}
+			return atom{kind: atomGuess, invert: invert, sure: pure, field: o.Field}
 		}
 		if invert {
 			set = complement(set, o.Field.Bits())
@@ -293,9 +311,9 @@ func (c *compiler) compare(o netfilter.Operand, in ivset, invert bool, text stri
 		if o.Field == netfilter.DSCP {
 			set = shiftDSCP(set)
 		}
-		return atom{kind: atomDim, field: o.Field, dim: d, set: set, text: text}
+		return atom{kind: atomDim, field: o.Field, dim: d, set: set}
 	}
-	a := atom{kind: atomValue, field: o.Field, set: in, invert: invert, mask: maxValue, text: text}
+	a := atom{kind: atomValue, field: o.Field, set: in, invert: invert, mask: maxValue}
 	a.sure = certaintyOf(o.Field)
 	if o.Mask != nil {
 		a.mask = *o.Mask
@@ -342,12 +360,12 @@ func shiftDSCP(s ivset) ivset {
 
 // fib compiles an address type match: by family, the addresses whose type matches. Types that need the routing table
 // (blackhole, unreachable, prohibit) are none of a packet that arrived and can be answered.
-func (c *compiler) fib(o netfilter.Operand, in ivset, invert bool, text string) atom {
+func (c *compiler) fib(o netfilter.Operand, in ivset, invert bool) atom {
 	d := dDaddr
 	if o.Field == netfilter.FIBSaddrType {
 		d = dSaddr
 	}
-	a := atom{kind: atomFIB, dim: d, text: text, fib: &[2]ivset{}}
+	a := atom{kind: atomFIB, dim: d, fib: &[2]ivset{}}
 	for f, types := range c.e.addressTypes() {
 		var list []netfilter.Interval
 		for _, t := range types {

@@ -9,7 +9,7 @@ import (
 )
 
 // namesInvalid reports whether a rule looks for INVALID in a state match, positively.
-func namesInvalid(t *netfilter.Table, ops netfilter.Ops) bool {
+func (c *compiler) namesInvalid(ops netfilter.Ops) bool {
 	for _, op := range ops {
 		switch op := op.(type) {
 		case netfilter.XtState:
@@ -17,11 +17,11 @@ func namesInvalid(t *netfilter.Table, ops netfilter.Ops) bool {
 				return true
 			}
 		case netfilter.Match:
-			if !op.Invert && matchNames(t, &op) {
+			if !op.Invert && c.matchNames(&op) {
 				return true
 			}
 		case netfilter.VMap:
-			if vmapInvalid(t, &op) != nil {
+			if c.vmapInvalid(&op) != nil {
 				return true
 			}
 		}
@@ -30,14 +30,14 @@ func namesInvalid(t *netfilter.Table, ops netfilter.Ops) bool {
 }
 
 // matchNames reports whether a match on ct state (alone or in a concatenation) is true of INVALID.
-func matchNames(t *netfilter.Table, m *netfilter.Match) bool {
+func (c *compiler) matchNames(m *netfilter.Match) bool {
 	for i, f := range m.Fields {
 		if f.Field != netfilter.CTState {
 			continue
 		}
 		v := apply(f, netfilter.Num(netfilter.StateInvalid))
 		in := m.In
-		if s := t.Set(m.Set); m.Set != "" && s != nil {
+		if s := c.set(m.Set); m.Set != "" && s != nil {
 			for _, e := range s.Elements {
 				if i < len(e.Key) {
 					in = append(in[:len(in):len(in)], e.Key[i])
@@ -63,8 +63,8 @@ func narrowState(o netfilter.Operand, iv netfilter.Interval) bool {
 }
 
 // vmapInvalid returns the verdict that a verdict map over ct state has for INVALID.
-func vmapInvalid(t *netfilter.Table, m *netfilter.VMap) *netfilter.Verdict {
-	s := t.Set(m.Set)
+func (c *compiler) vmapInvalid(m *netfilter.VMap) *netfilter.Verdict {
+	s := c.set(m.Set)
 	if s == nil {
 		return nil
 	}
@@ -135,7 +135,7 @@ func (e *Evaluator) dropRules() []dropAt {
 // dropRule says whether the rule is meant to drop INVALID packets, and how.
 func (c *compiler) dropRule(ch *netfilter.Chain, r *netfilter.Rule) (dropAt, bool) {
 	ops := c.ops(r)
-	if !namesInvalid(c.table, ops) {
+	if !c.namesInvalid(ops) {
 		return dropAt{}, false
 	}
 	v := c.invalidVerdict(ops, 0)
@@ -168,7 +168,7 @@ func (c *compiler) invalidVerdict(ops netfilter.Ops, depth int) *netfilter.Verdi
 		case netfilter.Verdict:
 			v = &op
 		case netfilter.VMap:
-			v = vmapInvalid(c.table, &op)
+			v = c.vmapInvalid(&op)
 		}
 		if v == nil {
 			continue
@@ -212,7 +212,7 @@ func (c *compiler) chainVerdict(name string, depth int) *netfilter.Verdict {
 // patterns writes a match on interface names as patterns: "eth0", "veth+".
 func (c *compiler) patterns(m *netfilter.Match) []string {
 	in := m.In
-	if s := c.table.Set(m.Set); m.Set != "" && s != nil {
+	if s := c.set(m.Set); m.Set != "" && s != nil {
 		in = c.e.elements(s)
 	}
 	var out []string
@@ -290,7 +290,7 @@ func (c *compiler) targets(r *netfilter.Rule) []string {
 				out = append(out, op.Chain)
 			}
 		case netfilter.VMap:
-			if s := c.table.Set(op.Set); s != nil {
+			if s := c.set(op.Set); s != nil {
 				for i := range s.Elements {
 					if v := s.Elements[i].Verdict; v != nil && v.Chain != "" {
 						out = append(out, v.Chain)

@@ -12,13 +12,14 @@ const budget = 6_000_000
 // Evaluator answers questions about one node. Chains are compiled when a packet first reaches them, and kept for the next
 // query. It is not safe for concurrent use.
 type Evaluator struct {
-	node   *Node
-	parse  func(*netfilter.Table, *netfilter.Rule) netfilter.Ops
-	chains map[chainKey]*cchain
-	index  map[*netfilter.Table]map[string]*netfilter.Chain
-	sets   map[*netfilter.Set]ivset
-	types  *[2][]addressType
-	drops  []dropAt
+	node     *Node
+	parse    func(*netfilter.Table, *netfilter.Rule) netfilter.Ops
+	chains   map[chainKey]*cchain
+	index    map[*netfilter.Table]map[string]*netfilter.Chain
+	sets     map[*netfilter.Set]ivset
+	setIndex map[*netfilter.Table]map[string]*netfilter.Set
+	types    *[2][]addressType
+	drops    []dropAt
 }
 
 // Compile prepares a node for several queries. It does no work before a query needs it.
@@ -29,11 +30,12 @@ func Compile(n *Node) *Evaluator {
 		n = &c
 	}
 	return &Evaluator{
-		node:   n,
-		parse:  xtables.Ops,
-		chains: map[chainKey]*cchain{},
-		index:  map[*netfilter.Table]map[string]*netfilter.Chain{},
-		sets:   map[*netfilter.Set]ivset{},
+		node:     n,
+		parse:    xtables.Ops,
+		chains:   map[chainKey]*cchain{},
+		index:    map[*netfilter.Table]map[string]*netfilter.Chain{},
+		sets:     map[*netfilter.Set]ivset{},
+		setIndex: map[*netfilter.Table]map[string]*netfilter.Set{},
 	}
 }
 

@@ -54,7 +54,7 @@ func (w *walker) decide(a *atom, c *class) answer {
 	if a.sure != pure {
 		return unknown
 	}
-	if holds, ok := c.known(a.text); ok {
+	if holds, ok := c.known(a.label()); ok {
 		return truth(holds != a.invert)
 	}
 	return unknown
@@ -65,7 +65,7 @@ func (w *walker) refine(p *prepared, hit, rest []*class, guesses []*atom) parts 
 	for _, a := range p.tuples {
 		var next []*class
 		for _, c := range hit {
-			in, out := w.lookup(a.tuples, c, a.text)
+			in, out := w.lookup(a.tuples, c, a.label())
 			if a.tuples.invert {
 				in, out = out, in
 			}
@@ -77,8 +77,8 @@ func (w *walker) refine(p *prepared, hit, rest []*class, guesses []*atom) parts 
 		kind := a.sure
 		for i, c := range hit {
 			yesPart, noPart := *c, *c
-			yesPart.state = c.with(a.text, !a.invert, kind)
-			noPart.state = c.with(a.text, a.invert, kind)
+			yesPart.state = c.with(a.label(), !a.invert, kind)
+			noPart.state = c.with(a.label(), a.invert, kind)
 			hit[i] = &yesPart
 			rest = append(rest, &noPart)
 		}
@@ -193,7 +193,7 @@ func (w *walker) boxes(fields []netfilter.Operand, set *netfilter.Set, c *class)
 func (w *walker) element(comp *compiler, fields []netfilter.Operand, key []netfilter.Interval, c *class) (*prepared, answer) {
 	p := &prepared{}
 	for i := range fields {
-		a := comp.compare(fields[i], ivset{key[i]}, false, "")
+		a := comp.compare(fields[i], ivset{key[i]}, false)
 		p.take(&a, &w.view)
 		if p.never {
 			return nil, no

@@ -4,17 +4,11 @@ import (
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 )
 
-// run compiles the first of the rules, with those after it that differ from it in one value only, and returns how many
-// that are.
-func (c *compiler) run(rules []*netfilter.Rule) (*crule, int) {
-	return c.rule(rules[0]), 1
-}
-
 // join appends a rule to a chain, or merges it into the last one when both do the same to sets that differ in one
 // dimension only.
 func (c *compiler) join(rules []*crule, r *crule) []*crule {
 	if n := len(rules); n > 0 {
-		if a, b := mergeable(rules[n-1]), mergeable(r); a != nil && b != nil && sameVerdict(rules[n-1], r) {
+		if a, b := mergeable(rules[n-1]), mergeable(r); r.run == nil && a != nil && b != nil && sameVerdict(rules[n-1], r) {
 			if d := oneDiffers(a, b); d >= 0 && (rules[n-1].run == nil || rules[n-1].runAt == d) {
 				merge(rules[n-1], r, d)
 				return rules

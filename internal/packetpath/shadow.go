@@ -127,7 +127,7 @@ func (x *explainer) conditions(v *view, g *group) (Shadow, bool) {
 	for i := range g.atoms {
 		a := &g.atoms[i]
 		if (a.kind == atomBreak || a.kind == atomXt && !a.state.HasState) && v.test(a, x.setup.start) == no {
-			return because(ReasonNeedsEntry, a.text)
+			return because(ReasonNeedsEntry, a.label())
 		}
 	}
 	p := g.prepare(v)

@@ -148,7 +148,7 @@ func (p *prepared) dim(a *atom, v *view) {
 	case disjoint:
 		p.never = true
 	case overlap:
-		p.tests = append(p.tests, &atom{kind: atomGuess, text: "the RST's " + a.text, sure: pure})
+		p.tests = append(p.tests, &atom{kind: atomGuess, text: "the RST's " + a.label(), sure: pure})
 	}
 }
 
