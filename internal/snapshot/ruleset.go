@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 )
@@ -55,7 +56,48 @@ func preferText(text, wire *netfilter.Table) *netfilter.Table {
 	}
 	t := *text
 	t.Dormant, t.Sets, t.Objects = wire.Dormant, wire.Sets, wire.Objects
+	t.Chains = mergeChains(text.Chains, wire.Chains)
 	return &t
+}
+
+// mergeChains takes the tool's chains in their order, without those that it made up: iptables-nft-save 1.8.9 prints every
+// built-in chain of a table, registered or not. Where a chain is registered, netlink knows.
+func mergeChains(text, wire []*netfilter.Chain) []*netfilter.Chain {
+	byName := make(map[string]*netfilter.Chain, len(wire))
+	for _, c := range wire {
+		byName[c.Name] = c
+	}
+	merged := make([]*netfilter.Chain, 0, len(wire))
+	for _, c := range text {
+		if w := byName[c.Name]; w != nil {
+			merged = append(merged, &netfilter.Chain{Name: c.Name, Base: w.Base, Rules: mergeRules(c.Rules, w.Rules)})
+			delete(byName, c.Name)
+		}
+	}
+	for _, c := range wire { // declared by no one but netlink
+		if byName[c.Name] == c {
+			merged = append(merged, c)
+		}
+	}
+	return merged
+}
+
+// mergeRules puts the native rules in the place of what the tool made of them. Rules added to an iptables table by nft
+// itself carry steps on the wire, and iptables-nft-save 1.8.9 shows some of them with conditions left out: "tcp dport
+// { 80, 90 } drop" as "-p tcp -j DROP".
+func mergeRules(text, wire []*netfilter.Rule) []*netfilter.Rule {
+	native := func(r *netfilter.Rule) bool { return len(r.Ops) > 0 }
+	first := slices.IndexFunc(wire, native)
+	if first < 0 {
+		return text
+	}
+	merged := slices.Clone(text)
+	for i := first; i < len(wire); i++ {
+		if native(wire[i]) {
+			merged[i] = wire[i]
+		}
+	}
+	return merged
 }
 
 func disagreement(text, wire *netfilter.Table) string {
