@@ -29,6 +29,16 @@ func (c *compiler) namesInvalid(ops netfilter.Ops) bool {
 	return false
 }
 
+// testsBit reports whether a match is the bit test that "ct state invalid" compiles to: (state & bits) is not 0, with
+// INVALID among the bits.
+func testsBit(m *netfilter.Match) bool {
+	if len(m.Fields) != 1 || m.Fields[0].Field != netfilter.CTState || m.Fields[0].Mask == nil || m.Fields[0].Xor != nil {
+		return false
+	}
+	zero := netfilter.Interval{}
+	return m.Fields[0].Mask.Lo&netfilter.StateInvalid != 0 && m.Set == "" && len(m.In) == 1 && m.In[0] == zero
+}
+
 // matchNames reports whether a match on ct state (alone or in a concatenation) is true of INVALID.
 func (c *compiler) matchNames(m *netfilter.Match) bool {
 	for i, f := range m.Fields {
@@ -53,8 +63,7 @@ func (c *compiler) matchNames(m *netfilter.Match) bool {
 	return false
 }
 
-// narrowState tells a match that names INVALID from one that happens to be true of it, as a full range would be. The bit
-// test of "ct state invalid" is compiled to (state & bits) != 0: an interval from 1 up.
+// narrowState tells a match that names INVALID from one that happens to be true of it, as a full range would be.
 func narrowState(o netfilter.Operand, iv netfilter.Interval) bool {
 	if o.Mask != nil {
 		return o.Mask.Lo&netfilter.StateInvalid != 0 && iv.From != (netfilter.Value{})
