@@ -37,10 +37,17 @@ func TestGolden(t *testing.T) {
 		format string
 		opts   Options
 	}{
-		{"rich.txt", rich(), "text", unicodeText()}, {"rich.ascii.txt", rich(), "text", ascii}, {"rich.colour.txt", rich(), "text", coloured},
-		{"rich.narrow.txt", rich(), "text", narrow}, {"rich.quiet.txt", rich(), "text", quiet},
-		{"rich.json", rich(), "json", Options{}}, {"rich.sarif", rich(), "sarif", Options{}}, {"rich.xml", rich(), "junit", Options{}},
-		{"clean.txt", clean(), "text", unicodeText()}, {"clean.json", clean(), "json", Options{}}, {"clean.sarif", clean(), "sarif", Options{}},
+		{"rich.txt", rich(), "text", unicodeText()},
+		{"rich.ascii.txt", rich(), "text", ascii},
+		{"rich.colour.txt", rich(), "text", coloured},
+		{"rich.narrow.txt", rich(), "text", narrow},
+		{"rich.quiet.txt", rich(), "text", quiet},
+		{"rich.json", rich(), "json", Options{}},
+		{"rich.sarif", rich(), "sarif", Options{}},
+		{"rich.xml", rich(), "junit", Options{}},
+		{"clean.txt", clean(), "text", unicodeText()},
+		{"clean.json", clean(), "json", Options{}},
+		{"clean.sarif", clean(), "sarif", Options{}},
 		{"clean.xml", clean(), "junit", Options{}},
 	} {
 		t.Run(c.name, func(t *testing.T) { golden(t, c.name, render(t, c.report, c.format, c.opts)) })

@@ -12,8 +12,10 @@ const hostile = "\x1b]0;owned\x07\x1b[2J\u009b31m<script>&\"']]>{0}[x](http://e)
 
 func controls() []report.Control {
 	return []report.Control{
-		{ID: "CT-RST-001", Area: "rst", Severity: report.High, Title: "SNAT egress exposed to host RST (IPv4)", Description: "A reply that conntrack calls INVALID reaches the node's own TCP, which answers RST.",
-			Remediation: "Drop INVALID packets in the mangle table's PREROUTING chain.", References: []string{"https://github.com/moby/libnetwork/issues/1090"}, Help: "# CT-RST-001\n\nWhat it is.\n"},
+		{
+			ID: "CT-RST-001", Area: "rst", Severity: report.High, Title: "SNAT egress exposed to host RST (IPv4)", Description: "A reply that conntrack calls INVALID reaches the node's own TCP, which answers RST.",
+			Remediation: "Drop INVALID packets in the mangle table's PREROUTING chain.", References: []string{"https://github.com/moby/libnetwork/issues/1090"}, Help: "# CT-RST-001\n\nWhat it is.\n",
+		},
 		{ID: "CT-RST-002", Area: "rst", Severity: report.High, Title: "SNAT egress exposed to host RST (IPv6)", Description: "The same over IPv6.", Remediation: "As above, by ip6tables."},
 		{ID: "CT-DROP-010", Area: "drop", Severity: report.High, Title: "INVALID drop shadowed by an earlier accept", Description: "A rule in front accepts.", Remediation: "Move it up."},
 		{ID: "CT-DROP-021", Area: "drop", Severity: report.Medium, Title: "INVALID drop is rate-limited", Description: "Only some packets are dropped.", Remediation: "Remove the limit."},
@@ -78,12 +80,16 @@ func richHost() report.Host {
 		Name: "web-1", Kernel: "6.1.0-18-amd64", OS: "Debian GNU/Linux 12 (bookworm)", Taken: time.Date(2026, 11, 23, 14, 30, 0, 0, time.UTC), Seconds: 0.1234, Groups: []string{"web"},
 		Answers: []report.Answer{exposed("eth0"), exposed("wlan0"), protected(), undecided()},
 		Results: []report.Result{
-			{Control: "CT-RST-001", Outcome: report.Fail, Severity: report.High, Subject: "ipv4 eth0", Message: "replies to 10.88.0.0/16 that conntrack calls INVALID are answered with a reset",
+			{
+				Control: "CT-RST-001", Outcome: report.Fail, Severity: report.High, Subject: "ipv4 eth0", Message: "replies to 10.88.0.0/16 that conntrack calls INVALID are answered with a reset",
 				Evidence: []report.Evidence{{Kind: "rule", Name: "iptables-nft ip filter INPUT rule 3", Value: "-i eth0 -j ACCEPT"}, {Kind: "sysctl", Name: "net.netfilter.nf_conntrack_tcp_be_liberal", Value: "0"}},
-				Fix:      "iptables -t mangle -I PREROUTING -m conntrack --ctstate INVALID -j DROP\niptables-save > /etc/iptables/rules.v4"},
+				Fix:      "iptables -t mangle -I PREROUTING -m conntrack --ctstate INVALID -j DROP\niptables-save > /etc/iptables/rules.v4",
+			},
 			{Control: "CT-RST-002", Outcome: report.Pass, Severity: report.High, Subject: "ipv6 eth0", Message: "dropped by firewalld"},
-			{Control: "CT-DROP-010", Outcome: report.Fail, Severity: report.High, Subject: "ipv4 eth0", Message: "rule 4 drops INVALID, but rule 3 accepts first",
-				Evidence: []report.Evidence{{Kind: "rule", Name: "iptables-nft ip filter INPUT rule 4", Value: "-m conntrack --ctstate INVALID -m comment --comment " + hostile + " -j DROP"}}},
+			{
+				Control: "CT-DROP-010", Outcome: report.Fail, Severity: report.High, Subject: "ipv4 eth0", Message: "rule 4 drops INVALID, but rule 3 accepts first",
+				Evidence: []report.Evidence{{Kind: "rule", Name: "iptables-nft ip filter INPUT rule 4", Value: "-m conntrack --ctstate INVALID -m comment --comment " + hostile + " -j DROP"}},
+			},
 			{Control: "CT-DROP-021", Outcome: report.Waived, Severity: report.Medium, Subject: "node", Message: "waived until 2027"},
 			{Control: "CT-LIB-030", Outcome: report.Fail, Severity: report.Info, Subject: "node", Message: "both are set"},
 			{Control: "CT-LIB-033", Outcome: report.Fail, Severity: report.Medium, Subject: "container 0123456789ab", Message: "be_liberal is 1 in the container and 0 on the node"},
@@ -104,8 +110,10 @@ func rich() *report.Report {
 	for _, c := range controls() {
 		nasty.Results = append(nasty.Results, report.Result{Control: c.ID, Outcome: report.Pass, Severity: c.Severity, Subject: "node", Message: "fine"})
 	}
-	nasty.Results[0] = report.Result{Control: "CT-RST-001", Outcome: report.Fail, Severity: report.Critical, Subject: "if " + hostile, Message: hostile,
-		Evidence: []report.Evidence{{Kind: hostile, Name: hostile, Value: hostile}}, Fix: hostile, Hint: hostile}
+	nasty.Results[0] = report.Result{
+		Control: "CT-RST-001", Outcome: report.Fail, Severity: report.Critical, Subject: "if " + hostile, Message: hostile,
+		Evidence: []report.Evidence{{Kind: hostile, Name: hostile, Value: hostile}}, Fix: hostile, Hint: hostile,
+	}
 	r := &report.Report{Tool: "ctaudit 0.1.0", Controls: controls(), Hosts: []report.Host{
 		richHost(), {Name: "web-2.example.org", Status: report.HostError, Error: "connection refused"}, nasty,
 	}}

@@ -53,10 +53,16 @@ func TestDecide(t *testing.T) {
 		"unknown, tolerated": {hosts(1, result(Unknown, Low)), Policy{FailOn: Medium, MinCoverage: 50}, "exit 0: no finding at or above medium on 1 host", false},
 		"unreachable":        {hosts(3, unreachable), def, "exit 3: audit incomplete: 1 of 3 hosts could not be audited, coverage 66.6 %", true},
 		"1 wins over 3":      {hosts(3, unreachable, fail), def, "exit 1: 1 finding at or above medium on 1 of 3 hosts; audit incomplete: 1 of 3 hosts could not be audited, coverage 66.6 %", true},
-		"exit-zero": {hosts(1, fail), Policy{FailOn: Medium, MinCoverage: 100, ExitZero: true},
-			"exit 0: 1 finding at or above medium on 1 host (would be 1 without --exit-zero)", false},
-		"exit-zero, incomplete": {hosts(1, unreachable), Policy{FailOn: Medium, MinCoverage: 100, ExitZero: true},
-			"exit 0: audit incomplete: 1 host could not be audited, coverage 0 % (would be 3 without --exit-zero)", true},
+		"exit-zero": {
+			hosts(1, fail),
+			Policy{FailOn: Medium, MinCoverage: 100, ExitZero: true},
+			"exit 0: 1 finding at or above medium on 1 host (would be 1 without --exit-zero)", false,
+		},
+		"exit-zero, incomplete": {
+			hosts(1, unreachable),
+			Policy{FailOn: Medium, MinCoverage: 100, ExitZero: true},
+			"exit 0: audit incomplete: 1 host could not be audited, coverage 0 % (would be 3 without --exit-zero)", true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			Finish(c.report, c.policy)
@@ -88,8 +94,10 @@ func TestFinishOrdersAndFills(t *testing.T) {
 	for range 5 {
 		r := hosts(1, func(h *Host) {
 			h.Results = append(h.Results, Result{Control: "CT-A", Subject: "eth1", Outcome: Fail, Severity: Low})
-			h.Answers = []Answer{{Path: []Step{{Hook: "input", Backend: netfilter.Legacy, Family: netfilter.IP, Table: "filter", Chain: "INPUT",
-				By: &netfilter.RuleRef{Number: 3, Text: "-j ACCEPT"}}}}}
+			h.Answers = []Answer{{Path: []Step{{
+				Hook: "input", Backend: netfilter.Legacy, Family: netfilter.IP, Table: "filter", Chain: "INPUT",
+				By: &netfilter.RuleRef{Number: 3, Text: "-j ACCEPT"},
+			}}}}
 			rand.Shuffle(len(h.Results), func(i, j int) { h.Results[i], h.Results[j] = h.Results[j], h.Results[i] })
 		})
 		Finish(r, DefaultPolicy())

@@ -65,10 +65,12 @@ func sample() *Document {
 				Backend: netfilter.NFTables, Family: netfilter.INET, Name: "t",
 				Chains: []*netfilter.Chain{{Name: "c", Rules: []*netfilter.Rule{{Number: 1, Handle: 4, Text: "ct state invalid drop", Ops: netfilter.Ops{
 					netfilter.Match{Fields: []netfilter.Operand{{Field: netfilter.CTState}}, In: []netfilter.Interval{netfilter.Nums(1, 1)}},
-					netfilter.Ext{Name: "limit", Args: "rate 1/second"}, state,
+					netfilter.Ext{Name: "limit", Args: "rate 1/second"},
+					state,
 					netfilter.VMap{Fields: []netfilter.Operand{{Field: netfilter.IIFName}}, Set: "m"},
 					netfilter.Assign{Field: netfilter.Mark, And: netfilter.Value{Hi: ^uint64(0), Lo: ^uint64(0)}, Xor: netfilter.Num(7)},
-					netfilter.Stmt{Name: "counter"}, netfilter.Verdict{Kind: netfilter.Drop},
+					netfilter.Stmt{Name: "counter"},
+					netfilter.Verdict{Kind: netfilter.Drop},
 				}}}}},
 				Sets: []*netfilter.Set{{Name: "m", Types: []string{"ifname"}, Map: true, Verdicts: true, Elements: []netfilter.Element{{
 					Key: []netfilter.Interval{netfilter.Names("eth+")}, Verdict: &netfilter.Verdict{Kind: netfilter.Jump, Chain: "c"},

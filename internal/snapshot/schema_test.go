@@ -139,8 +139,15 @@ func netfilterTypes() map[reflect.Type]*gen.Schema {
 	return map[reflect.Type]*gen.Schema{
 		reflect.TypeFor[netfilter.Ops](): {Type: "array", Items: &gen.Schema{OneOf: ops}, Description: "what the rule does, step by step"},
 		reflect.TypeFor[netfilter.Set](): fields{
-			{"name", text("")}, {"types?", list(text("nft's names of the key's types"))}, {"dataTypes?", list(text(""))}, {"map?", flag}, {"verdicts?", flag}, {"dynamic?", flag},
-			{"elements?", list(element)}, {"catchAll?", element}, {"incomplete?", text("why the content is not known")},
+			{"name", text("")},
+			{"types?", list(text("nft's names of the key's types"))},
+			{"dataTypes?", list(text(""))},
+			{"map?", flag},
+			{"verdicts?", flag},
+			{"dynamic?", flag},
+			{"elements?", list(element)},
+			{"catchAll?", element},
+			{"incomplete?", text("why the content is not known")},
 		}.object(),
 	}
 }

@@ -124,16 +124,18 @@ func (w *Writer) run(e report.Exit) run {
 	return r
 }
 
-var semver = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
+var (
+	notSemver = regexp.MustCompile(`[^0-9A-Za-z.-]`)
+	semver    = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
+)
 
 func (w *Writer) driver() driver {
-	d := driver{Name: "ctaudit", InformationURI: informationURI, Rules: w.rules}
 	_, version, _ := strings.Cut(w.tool, " ")
-	d.Version = escape.Line(version)
-	if v := strings.TrimPrefix(version, "v"); semver.MatchString(v) {
-		d.SemanticVersion = v
+	version = escape.Line(strings.TrimPrefix(version, "v"))
+	if !semver.MatchString(version) { // a build between releases: viewers want a number in front
+		version = "0.0.0+" + notSemver.ReplaceAllString(orElse(version, "unknown"), "-")
 	}
-	return d
+	return driver{Name: "ctaudit", Version: version, SemanticVersion: version, InformationURI: informationURI, Rules: w.rules}
 }
 
 func (w *Writer) area(control string) string { return orElse(w.areas[control], "control") }

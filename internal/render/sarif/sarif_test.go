@@ -94,7 +94,7 @@ func TestClean(t *testing.T) {
 	if bytes.Contains(b, []byte("automationDetails")) {
 		t.Error("automationDetails without a category")
 	}
-	if d := r.Tool.Driver; d.SemanticVersion != "1.2.3" || d.Version != "v1.2.3" {
+	if d := r.Tool.Driver; d.SemanticVersion != "1.2.3" || d.Version != "1.2.3" {
 		t.Errorf("driver: %+v", d)
 	}
 }
@@ -217,6 +217,14 @@ func TestMessageIsPlain(t *testing.T) {
 	r, _ := write(t, Options{}, report.Host{Name: "a", Results: []report.Result{res}})
 	if got, want := r.Results[0].Message.Text, `a, node: see \[this\](http://evil) and {{0}} {x} [a] (b).`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	for tool, want := range map[string]string{"ctaudit v1.2.3": "1.2.3", "ctaudit 1.2.3-rc.1+x": "1.2.3-rc.1+x", "ctaudit dev": "0.0.0+dev", "ctaudit": "0.0.0+unknown", "ctaudit 1f8 x\x1b": "0.0.0+1f8-x-x1b"} {
+		if got := (&Writer{tool: tool}).driver(); got.Version != want || got.SemanticVersion != want {
+			t.Errorf("%q: got %s, want %s", tool, got.Version, want)
+		}
 	}
 }
 

@@ -143,9 +143,17 @@ func TestState(t *testing.T) {
 		reset string
 		want  string
 	}{
-		{report.Exposed, "yes", "✗ EXPOSED"}, {report.Exposed, "some", "✗ PARTLY OPEN"}, {report.Protected, "yes", "✓ PROTECTED"}, {report.Undecided, "yes", "? UNDECIDED"},
-		{report.NotConcerned, "yes", "· NOT CONCERNED"}, {"", "yes", "✗ RESET"}, {"", "some", "✗ SOME RESET"}, {"", "no", "✓ NO RESET"}, {"", "depends", "? UNDECIDED"},
-		{"", "", "? UNDECIDED"}, {"else", "else", "? UNDECIDED"},
+		{report.Exposed, "yes", "✗ EXPOSED"},
+		{report.Exposed, "some", "✗ PARTLY OPEN"},
+		{report.Protected, "yes", "✓ PROTECTED"},
+		{report.Undecided, "yes", "? UNDECIDED"},
+		{report.NotConcerned, "yes", "· NOT CONCERNED"},
+		{"", "yes", "✗ RESET"},
+		{"", "some", "✗ SOME RESET"},
+		{"", "no", "✓ NO RESET"},
+		{"", "depends", "? UNDECIDED"},
+		{"", "", "? UNDECIDED"},
+		{"else", "else", "? UNDECIDED"},
 	} {
 		if mark, label, _ := p.state(&report.Answer{State: c.state, Reset: c.reset}); mark+" "+label != c.want {
 			t.Errorf("%s, %s: got %s %s, want %s", c.state, c.reset, mark, label, c.want)
@@ -159,7 +167,11 @@ func TestWrap(t *testing.T) {
 		columns int
 		want    string
 	}{
-		{"", 10, ""}, {"a b c", 3, "a b|c"}, {"abcdef g", 3, "abcdef|g"}, {"日本 語", 4, "日本|語"}, {"  a \n b ", 10, "a b"},
+		{"", 10, ""},
+		{"a b c", 3, "a b|c"},
+		{"abcdef g", 3, "abcdef|g"},
+		{"日本 語", 4, "日本|語"},
+		{"  a \n b ", 10, "a b"},
 		{"\x1b[1mab\x1b[0m cd", 5, "\x1b[1mab\x1b[0m cd"},
 	} {
 		if got := strings.Join(wrap(c.in, c.columns), "|"); got != c.want {
