@@ -178,7 +178,7 @@ func describe(h *report.Host, r *report.Result) string {
 	for _, e := range r.Evidence {
 		fmt.Fprintf(&b, "\n%s: %s: %s", escape.Line(e.Kind), escape.Line(e.Name), escape.Line(e.Value))
 	}
-	return sentence(b.String())
+	return b.String()
 }
 
 var (

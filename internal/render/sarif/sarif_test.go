@@ -238,3 +238,21 @@ func TestLevels(t *testing.T) {
 		}
 	}
 }
+
+// FuzzVirtual: whatever a host or a subject is called, GitHub accepts the place.
+func FuzzVirtual(f *testing.F) {
+	f.Add("web-1", "rst", "ipv4 eth0")
+	f.Add("..", "", "C:\\x / .. 10.0.0.1")
+	f.Add("\xff\x00", "a/b", "file:///etc/passwd?x#y")
+	f.Fuzz(func(t *testing.T, host, area, subject string) {
+		got := uri(virtual(host, area, subject))
+		if !relative.MatchString(got) || strings.Count(got, "/") != 3 {
+			t.Fatalf("%q", got)
+		}
+		for part := range strings.SplitSeq(got, "/") {
+			if part == "." || part == ".." {
+				t.Fatalf("%q", got)
+			}
+		}
+	})
+}
