@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"slices"
+	"time"
 
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 )
@@ -102,7 +104,33 @@ func (b *Bench) build() (err error) {
 		}
 		b.Range.Ports = append(b.Range.Ports, port)
 	}
-	return nil
+	return b.warm()
+}
+
+// warm waits until the node answers on every port in both families: IPv6 takes a moment after its link is up.
+func (b *Bench) warm() error {
+	var probes []Probe
+	for port := range b.Range.Ports {
+		for _, family := range []netfilter.Family{netfilter.IP, netfilter.IP6} {
+			probes = append(probes, Probe{Port: port, Segment: Segment{
+				Src: netip.AddrPortFrom(b.Sources(port, family).Addr().Next(), 9), Dst: netip.AddrPortFrom(b.Address(port, family), 9),
+				Flags: ACK, Ack: 1,
+			}})
+		}
+	}
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		fates, err := b.Range.Exchange(probes, 5*time.Second)
+		if err != nil {
+			return err
+		}
+		silent := slices.Index(fates, Silence)
+		if silent < 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("no answer to %s", probes[silent].Segment)
+		}
+	}
 }
 
 func (b *Bench) settings() error {

@@ -1,9 +1,11 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -44,7 +46,23 @@ func Veth(a, b End) error {
 			return err
 		}
 	}
-	return nil
+	return errors.Join(a.ready(), b.ready())
+}
+
+// ready waits until the kernel has noticed the carrier (linkwatch, up to a second behind): IPv6 sends nothing before.
+func (e End) ready() error {
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		l, err := e.NS.links.LinkByName(e.Name)
+		if err != nil {
+			return fmt.Errorf("link %s: %w", e.Name, err)
+		}
+		switch {
+		case l.Attrs().OperState == netlink.OperUp:
+			return nil
+		case time.Now().After(deadline):
+			return fmt.Errorf("link %s: state %s, no carrier", e.Name, l.Attrs().OperState)
+		}
+	}
 }
 
 func (e End) set() error {

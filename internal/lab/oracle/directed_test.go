@@ -280,8 +280,8 @@ func devices() []directed {
 		{name: "netdev ingress of the other device", want: lab.Reset, nft: "netdev: chain a { type filter hook ingress device u1 priority 0; tcp dport 30000 drop; }"},
 		{name: "inet ingress: everything is INVALID", want: lab.Silence, nft: "chain a { type filter hook ingress device u0 priority 0; ct state invalid drop; }"},
 		{name: "netdev egress takes the RST", want: lab.Silence, nft: "netdev: chain a { type filter hook egress device u0 priority 0; tcp flags rst drop; }"},
-		{name: "netdev fwd", want: lab.Silence, undecided: true, nft: `netdev: chain a { type filter hook ingress device u0 priority 0; fwd to "u1"; }`},
-		{name: "netdev dup", want: lab.Reset, nft: `netdev: chain a { type filter hook ingress device u0 priority 0; dup to "u1"; }`},
+		{name: "netdev fwd", want: lab.Silence, undecided: true, nft: `netdev: chain a { type filter hook ingress device u0 priority 0; meta l4proto tcp fwd to "u1"; }`},
+		{name: "netdev dup", want: lab.Reset, nft: `netdev: chain a { type filter hook ingress device u0 priority 0; meta l4proto tcp dup to "u1"; }`},
 	}
 }
 

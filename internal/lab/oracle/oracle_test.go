@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -91,6 +92,7 @@ func segment(b *lab.Bench, p lab.Probe) packetpath.Segment {
 // tally counts what the comparison saw, so that a run that decided nothing does not pass for a good one.
 type tally struct {
 	cases, packets, undecided, resets int
+	assumed                           map[string]int // how often each undecided condition was in the way
 }
 
 // disagreement compares one probe with the outcomes that hold it; empty when the kernel did what was foretold.
@@ -117,6 +119,12 @@ func (t *tally) disagreement(a *packetpath.Answer, g packetpath.Segment, kernel 
 		return contradiction(certain[0], kernel)
 	}
 	t.undecided++
+	if t.assumed == nil {
+		t.assumed = map[string]int{}
+	}
+	for _, text := range held[0].Assuming {
+		t.assumed[strings.TrimSuffix(strings.TrimPrefix(text, "not ("), ")")]++
+	}
 	for _, o := range held {
 		if o.Fate == "depends" || contradiction(o, kernel) == "" {
 			return ""
@@ -246,6 +254,9 @@ func TestRandomRulesetsAgreeWithTheKernel(t *testing.T) {
 		}
 	}
 	t.Logf("%d rulesets, %d segments, %d of them answered by a RST, %d undecided", total.cases, total.packets, total.resets, total.undecided)
+	for _, text := range slices.Sorted(maps.Keys(total.assumed)) {
+		t.Logf("undecided %6d times: %s", total.assumed[text], text)
+	}
 	if !*only && total.undecided*5 > total.packets {
 		t.Errorf("%d of %d segments were left undecided", total.undecided, total.packets)
 	}

@@ -81,13 +81,14 @@ func (g *generator) xtRule(t xtTable, chain string, users []string) string {
 	return strings.Join(append(words, g.xtTarget(t, tcp, users)), " ")
 }
 
-// xtHeader draws addresses and interfaces.
+// xtHeader draws addresses and interfaces. It never writes "! -i +", which matches nothing: iptables-legacy-save (1.8.9)
+// leaves it out, so that no reader of the dump can know.
 func (g *generator) xtHeader(chain string) []string {
 	not := g.one("", "", "! ")
 	out := chain == "OUTPUT" || chain == "POSTROUTING"
 	var words []string
 	if !out && g.chance(25) {
-		words = append(words, not+"-i "+g.one("u0", "u1", "u+", "eth+", "+"))
+		words = append(words, not+"-i "+g.one("u0", "u1", "u+", "eth+"))
 	}
 	if (out || chain == "FORWARD") && g.chance(25) {
 		words = append(words, not+"-o "+g.one("u0", "u1", "u+", "eth+"))
@@ -174,5 +175,8 @@ func (g *generator) xtTarget(t xtTable, tcp bool, users []string) string {
 	if t.track {
 		targets = append(targets, "-j CT --notrack", "-j CT --notrack", "-j NOTRACK")
 	}
-	return g.one(append(targets, "-j NFQUEUE --queue-num 9", "-j NFQUEUE --queue-num 9 --queue-bypass")...)
+	if g.chance(3) { // who listens is not in the rules: undecided
+		return g.one("-j NFQUEUE --queue-num 9", "-j NFQUEUE --queue-num 9 --queue-bypass")
+	}
+	return g.one(targets...)
 }
