@@ -1,7 +1,7 @@
 // Package policies holds the embedded controls: Rego that judges the facts of one node (internal/facts), and the page of
 // each control. internal/policy compiles and runs them; nothing else reads them.
 //
-// main.rego is the one entry point, lib/ what several controls share, control/AREA/ID one folder a control with its
+// Tests stand beside what they test; fixture_test.rego holds the nodes they share. main.rego is the one entry point, lib/ what several controls share, control/AREA/ID one folder a control with its
 // policy, its tests and its README. The folder's name, the package control.AREA["ID"], the page and the rule ids of the
 // reports are one name.
 package policies
