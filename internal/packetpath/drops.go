@@ -17,7 +17,7 @@ func (c *compiler) namesInvalid(ops netfilter.Ops) bool {
 				return true
 			}
 		case netfilter.Match:
-			if !op.Invert && c.matchNames(&op) {
+			if op.Invert && testsBit(&op) || !op.Invert && c.matchNames(&op) {
 				return true
 			}
 		case netfilter.VMap:
