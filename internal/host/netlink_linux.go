@@ -191,3 +191,21 @@ func fitting(b []byte, limit int) int {
 	}
 	return end
 }
+
+// eachMessage calls f for every message of a dump with its type and what follows its header.
+func eachMessage(b []byte, f func(typ uint16, body []byte) error) error {
+	for len(b) > 0 {
+		if len(b) < nlHeader {
+			return errors.New("netlink message is cut")
+		}
+		size := int(native.Uint32(b))
+		if size < nlHeader || size > len(b) {
+			return fmt.Errorf("netlink message of %d bytes in %d", size, len(b))
+		}
+		if err := f(native.Uint16(b[4:]), b[nlHeader:size]); err != nil {
+			return err
+		}
+		b = b[min((size+3)&^3, len(b)):]
+	}
+	return nil
+}

@@ -3,6 +3,7 @@ package host_test
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/ctaudit/ctaudit/internal/host"
@@ -71,4 +72,28 @@ func BenchmarkLegacySave(b *testing.B) {
 			fetch(b, legacyNode(b, n), host.Need{Kind: host.Command, Args: []string{"iptables-legacy-save", "-c"}})
 		})
 	}
+}
+
+// BenchmarkNFTChains has 10 rules in each of 10,000 chains. Asking for the rules chain by chain, so that the kernel need
+// not count from the beginning of the table for every 32 KiB, was measured here: 0.52 s instead of 0.70 s, and slower
+// than one dump below 4,000 chains; it is not done.
+func BenchmarkNFTChains(b *testing.B) {
+	labtest.Require(b, "root", "netns", "nft")
+	ns := labtest.NewNetns(b)
+	if _, err := ns.Pipe(manyChains(10_000, 10), "nft", "-f", "-"); err != nil {
+		b.Fatal(err)
+	}
+	fetch(b, ns, host.Need{Kind: host.Netlink, Args: []string{host.DumpNFRules}, Limit: 256 << 20})
+}
+
+func manyChains(chains, rules int) string {
+	var in strings.Builder
+	in.WriteString("table ip t { };\n")
+	for c := range chains {
+		fmt.Fprintf(&in, "add chain ip t service-%d\n", c)
+		for i := range rules {
+			fmt.Fprintf(&in, "add rule ip t service-%d ip saddr 10.%d.%d.%d tcp dport %d counter accept\n", c, i, c>>8, c&255, i)
+		}
+	}
+	return in.String()
 }
