@@ -12,6 +12,12 @@
 // or not; it does not say that a table is dormant; and it leaves out tables that hold anything but iptables rules, with a
 // remark and exit status 0. Such tables are here with their Incomplete set, and the nftables collector has their truth.
 //
+// A rule added to such a table by nft itself is worse: the tool prints it with conditions left out ("tcp dport { 80, 90 }
+// drop" as "-p tcp -j DROP"), or stops with exit status 3. [snapshot.Document.Ruleset] takes those rules from netlink.
+//
+// iptables-legacy-save leaves out conditions that hold always or never ("! -i +", "! --dport 0:65535" behind -p tcp): such
+// a rule reads as if they were not there, and no other source shows them.
+//
 // The version is parsed here: go-iptables parses it, too, but only on the output of a program that it runs itself.
 package iptables
 
@@ -57,10 +63,11 @@ func needsOfFamily(family netfilter.Family, names, tool string) familyNeeds {
 	}
 }
 
-// versionNeeds are the tools' own words about themselves. The nft variants open a netfilter socket before they answer.
+// versionNeeds are the tools' own words about themselves. The nft variants open a netfilter socket before they answer;
+// where plain iptables is one, the host holds it back.
 func versionNeeds() []host.Need {
 	return []host.Need{
-		{Kind: host.Command, Args: []string{"iptables", "-V"}, Only: "module:nfnetlink"},
+		{Kind: host.Command, Args: []string{"iptables", "-V"}},
 		{Kind: host.Command, Args: []string{"iptables-legacy", "-V"}},
 		{Kind: host.Command, Args: []string{"iptables-nft", "-V"}, Only: "module:nfnetlink"},
 	}
