@@ -3,6 +3,7 @@ package packetpath
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 )
@@ -69,18 +70,19 @@ func (x *settled) check(s *setup) bool {
 	return f != foundNo
 }
 
-// fold keeps one class of each fate and certainty, the largest that is not empty, and lets it stand for the others.
+// fold keeps one class of each fate and list of assumptions, the largest that is not empty, and lets it stand for the others.
 func fold(s *setup, in []settled) []settled {
 	type key struct {
 		fate    fate
 		certain bool
 		reset   bool
+		assumes string
 	}
 	var out []settled
 	at := map[key]int{}
 	for i := range in {
 		x := &in[i]
-		k := key{x.fate, x.certain, x.leaf.reset}
+		k := key{x.fate, x.certain, x.leaf.reset, strings.Join(x.assuming(), "\n")}
 		if j, ok := at[k]; ok {
 			out[j].classes = append(out[j].classes, x.class)
 			out[j].size += x.size

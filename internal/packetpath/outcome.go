@@ -34,21 +34,28 @@ func (x *settled) outcome(s *setup) Outcome {
 	if len(x.classes) > 1 {
 		o.Region = fmt.Sprintf("%d regions, the largest: %s", len(x.classes), cmpOr(o.Region, "all"))
 	}
+	o.Assuming = x.assuming()
+	return o
+}
+
+// assuming lists what the class takes for granted, oldest first.
+func (x *settled) assuming() []string {
+	var out []string
 	if x.depends != "" {
-		o.Assuming = append(o.Assuming, x.depends)
+		out = append(out, x.depends)
 	}
 	for a := x.assume; a != nil; a = a.prev {
 		if a.holds {
-			o.Assuming = append(o.Assuming, a.text)
+			out = append(out, a.text)
 		} else {
-			o.Assuming = append(o.Assuming, "not ("+a.text+")")
+			out = append(out, "not ("+a.text+")")
 		}
 	}
 	if x.wide {
-		o.Assuming = append(o.Assuming, "more undecided conditions than can be told apart")
+		out = append(out, "more undecided conditions than can be told apart")
 	}
-	slices.Reverse(o.Assuming)
-	return o
+	slices.Reverse(out)
+	return out
 }
 
 func cmpOr(a, b string) string {

@@ -53,6 +53,21 @@ type Node struct {
 	BridgeNetfilter bool                      // bridge-nf-call-*: bridged frames cross the IP hooks too
 	// OpaqueHooks are programs that may drop without appearing in any ruleset: XDP, tc and BPF netfilter links, by name.
 	OpaqueHooks []OpaqueHook
+	// HookOrder is the kernel's own list of what is registered where, in running order (NFNL_SUBSYS_HOOK, Linux 5.14). Nil:
+	// not known; chains of equal priority are then tried in both orders.
+	HookOrder []HookPlace
+}
+
+// HookPlace is one function registered at a hook.
+type HookPlace struct {
+	Family      netfilter.Family // the hook's: ip, ip6, netdev
+	Hook        netfilter.Hook
+	Device      string // ingress and egress
+	Priority    int32
+	Function    string
+	TableFamily netfilter.Family // an nf_tables base chain: its table's family, table and name
+	Table       string
+	Chain       string
 }
 
 // OpaqueHook is a program at a hook that may drop packets and that no ruleset shows.

@@ -1,6 +1,7 @@
 package packetpath
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ type baseChain struct {
 	decides  bool // of the hook that this question is decided in (INPUT for A, FORWARD for B)
 	opaque   string
 	kind     baseKind
+	place    int // in the kernel's own order, from 1; 0: not known
 }
 
 type baseKind uint8
@@ -81,8 +83,41 @@ func (e *Evaluator) stageChains(s stage, family netfilter.Family) []*baseChain {
 			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b *baseChain) int { return int(int64(a.priority) - int64(b.priority)) })
+	for _, b := range out {
+		b.place = e.place(b, s, family)
+	}
+	slices.SortStableFunc(out, func(a, b *baseChain) int {
+		if a.priority == b.priority && a.place > 0 && b.place > 0 {
+			return a.place - b.place
+		}
+		return cmp.Compare(a.priority, b.priority)
+	})
 	return out
+}
+
+// place finds a base chain in the kernel's own order. The legacy tables' functions bear no table's name; at one priority
+// there is one of them.
+func (e *Evaluator) place(b *baseChain, s stage, family netfilter.Family) int {
+	for i := range e.node.HookOrder {
+		h := &e.node.HookOrder[i]
+		if h.Hook != s.hook || h.Priority != b.priority || h.Family != family && h.Family != netfilter.Netdev && h.Family != netfilter.INET {
+			continue
+		}
+		switch {
+		case b.kind == baseConntrack:
+			if strings.Contains(h.Function, "conntrack") {
+				return i + 1
+			}
+		case b.chain == nil:
+		case b.table.Backend == netfilter.Legacy:
+			if strings.Contains(h.Function, "t_do_table") || strings.Contains(h.Function, "table_") && h.Table == "" {
+				return i + 1
+			}
+		case h.Table == b.table.Name && h.Chain == b.chain.Name && (h.TableFamily == b.table.Family || h.TableFamily == ""):
+			return i + 1
+		}
+	}
+	return 0
 }
 
 // sees reports whether a table's chains at a hook see packets of the family. Bridge and ARP tables have hooks of their own.

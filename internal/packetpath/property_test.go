@@ -206,6 +206,11 @@ func TestAgainstInterpreter(t *testing.T) {
 				}
 			}
 			if len(got) != 1 || got[0] != want {
+				for i := range a.Outcomes {
+					if o := &a.Outcomes[i]; o.Contains(pk) {
+						rt.Logf("outcome %s assuming %v", o.Fate, o.Assuming)
+					}
+				}
 				rt.Fatalf("packet %+v guesses %v: evaluator %v, interpreter %s\n%s", pk, guesses, got, want, describe(node.Ruleset))
 			}
 		}

@@ -249,7 +249,7 @@ func turnTies(chains []*baseChain, order int) bool {
 		for j < len(chains) && chains[j].priority == chains[i].priority {
 			j++
 		}
-		if j-i > 1 {
+		if j-i > 1 && unknownOrder(chains[i:j]) {
 			tied = true
 			if order == 1 {
 				for a, b := i, j-1; a < b; a, b = a+1, b-1 {
@@ -260,4 +260,16 @@ func turnTies(chains []*baseChain, order int) bool {
 		i = j
 	}
 	return tied
+}
+
+// unknownOrder reports whether the chains' order matters and the kernel did not tell it: nat chains see no such packet.
+func unknownOrder(chains []*baseChain) bool {
+	known, matter := true, 0
+	for _, b := range chains {
+		known = known && b.place > 0
+		if b.kind != baseNAT {
+			matter++
+		}
+	}
+	return !known && matter > 1
 }

@@ -196,6 +196,9 @@ func (r *ruleRun) jump(name string, c *class) {
 	r.partial = partial
 	if dirty != r.dirty || r.box == nil || c.state != r.from.state {
 		r.next = append(r.next, back...)
+		if len(r.cuts) > cuts {
+			r.dirty++ // cut out of a part that is no box: an outer jump cannot use them
+		}
 		return
 	}
 	joined := r.from
