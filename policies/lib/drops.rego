@@ -11,11 +11,15 @@ import data.lib.path
 import data.lib.result
 import data.lib.text
 
-# Families whose ruleset could not be read whole: a drop may stand in the part that is not known.
-unreadable := [node.gap(sprintf("the %s ruleset", [text.protocol[f]]), object.get(input.snat, f, {})) |
-	some f in path.families
-	not input.snat[f].known
-]
+# What of the ruleset could not be read: a drop may stand in the part that is not known. Families are named by their source NAT
+# rules, parts by the readers that missed them.
+unreadable := array.concat(
+	[node.gap(sprintf("the %s ruleset", [text.protocol[f]]), object.get(input.snat, f, {})) |
+		some f in path.families
+		not input.snat[f].known
+	],
+	array.concat(node.unread("iptables"), node.unread("nftables")),
+)
 
 # What a control says when it found nothing of its kind.
 clear(message) := result.not_applicable("node", "No rule drops INVALID packets.") if {

@@ -16,17 +16,33 @@ import data.lib.drops
 import data.lib.fix
 import data.lib.node
 
-reasons := {"unreferenced", "dormant", "needs-entry"}
-
-# A dead rule is found by having no hook, or by what the evaluator says about it.
+# A dead rule has no hook, or the evaluator says that it can never match. "unreferenced" can also mean that no packet of one
+# question gets to a rule which serves another; then somebody else explains it.
 dead := [d | some d in input.drops; is_dead(d)]
 
 is_dead(d) if count(d.hooks) == 0
 
 is_dead(d) if {
+	some reason in told(d)
+	reason in {"dormant", "needs-entry"}
+}
+
+is_dead(d) if {
+	"unreferenced" in told(d)
+	count(told(d) - {"unreferenced", "other-hook", "other-family"}) == 0
+	not decides(d)
+}
+
+# What the exposures say of a rule.
+told(d) := {s.reason |
 	some s in input.exposure[_].shadowed
-	s.reason in reasons
 	drops.same(s.rule, d.rule)
+}
+
+decides(d) if {
+	some e in input.exposure
+	e.decidedBy != null
+	drops.same(e.decidedBy, d.rule)
 }
 
 results contains drops.clear("Every INVALID drop can be reached.") if count(dead) == 0
@@ -42,15 +58,12 @@ results contains drops.weigh(place, ds, {
 }
 
 explanation := {
-	"unreferenced": "no base chain leads to it",
 	"dormant": "its table is dormant",
 	"needs-entry": "it matches only packets with a conntrack entry, and INVALID ones have none",
 }
 
 why(ds) := explanation[reason] if {
-	reason := min({s.reason |
-		some s in input.exposure[_].shadowed
-		s.reason in reasons
-		drops.same(s.rule, drops.lead(ds).rule)
-	})
-} else := explanation.unreferenced
+	reason := min({r | some r in told(drops.lead(ds)); explanation[r]})
+} else := "no base chain leads to it" if {
+	count(drops.lead(ds).hooks) == 0
+} else := "what leads to it matches none of them"

@@ -34,6 +34,19 @@ test_dormant_fails if contains(judge(because("dormant")).message, "its table is 
 
 test_needs_entry_fails if contains(judge(because("needs-entry")).message, "INVALID ones have none")
 
+test_guarded_jump_fails if contains(judge(because("unreferenced")).message, "what leads to it matches none of them")
+
+test_of_use_for_another_question_passes if {
+	both := fixture.patch(fixture.docker, {
+		"drops": [fixture.drop(orphan, ["forward"])],
+		"exposure": [
+			fixture.patch(fixture.exposed, {"shadowed": [fixture.shadow(orphan, "unreferenced")]}),
+			fixture.patch(fixture.protected, {"interface": "eth1", "decidedBy": orphan}),
+		],
+	})
+	judge(both).outcome == "pass"
+}
+
 test_other_reasons_are_not_its_business if judge(because("shadowed")).outcome == "pass"
 
 test_protected_otherwise_is_info if {

@@ -24,6 +24,12 @@ test_nat_fails if {
 	r.subject == "iptables-nft ip nat PREROUTING"
 }
 
+test_evaluator_tells_nat_chains_apart if {
+	d := fixture.patch(dead, {"chainType": "filter,nat"})
+	e := fixture.patch(fixture.exposed, {"shadowed": [fixture.shadow(in_nat, "nat-chain")]})
+	judge(fixture.patch(node, {"drops": [d], "exposure": [e]})).outcome == "fail"
+}
+
 test_protected_otherwise_is_info if judge(fixture.patch(node, {"exposure": [fixture.protected]})).severity == "info"
 
 test_undecided_is_unknown if judge(fixture.patch(node, {"exposure": [fixture.undecided]})).outcome == "unknown"
