@@ -18,20 +18,21 @@ const module = "github.com/ctaudit/ctaudit/"
 // walls is the import table of docs/architecture.md: which of our packages a package (and those below it) may import, itself
 // and its own subpackages aside. Tests are free to import what they check.
 var walls = map[string][]string{
-	"internal/netfilter":  {},
-	"internal/host":       {},
-	"internal/report":     {"internal/netfilter"},
-	"internal/snapshot":   {"internal/netfilter"},
-	"internal/packetpath": {"internal/netfilter"},
-	"internal/collect":    {"internal/host", "internal/snapshot", "internal/netfilter"},
-	"internal/facts":      {"internal/snapshot", "internal/packetpath", "internal/netfilter"},
-	"internal/config":     {"internal/report"},
-	"internal/policy":     {"internal/facts", "internal/report", "policies"},
-	"internal/render":     {"internal/report", "internal/netfilter"},
-	"internal/lab":        {"internal/host", "internal/netfilter"},
-	"policies":            {},
-	"fleet":               {"internal/host"},
-	"cmd":                 {"internal", "policies", "fleet"},
+	"internal/netfilter":     {},
+	"internal/host":          {},
+	"internal/host/hosttest": {"internal/host", "internal/lab"},
+	"internal/report":        {"internal/netfilter"},
+	"internal/snapshot":      {"internal/netfilter"},
+	"internal/packetpath":    {"internal/netfilter"},
+	"internal/collect":       {"internal/host", "internal/snapshot", "internal/netfilter"},
+	"internal/facts":         {"internal/snapshot", "internal/packetpath", "internal/netfilter"},
+	"internal/config":        {"internal/report"},
+	"internal/policy":        {"internal/facts", "internal/report", "policies"},
+	"internal/render":        {"internal/report", "internal/netfilter"},
+	"internal/lab":           {"internal/host", "internal/netfilter"},
+	"policies":               {},
+	"fleet":                  {"internal/host"},
+	"cmd":                    {"internal", "policies", "fleet"},
 }
 
 // kept are modules and standard packages that only some rooms may import.

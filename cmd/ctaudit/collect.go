@@ -1,19 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/ctaudit/ctaudit/internal/collect"
 	"github.com/ctaudit/ctaudit/internal/collect/registry"
 	"github.com/ctaudit/ctaudit/internal/host"
+	"github.com/ctaudit/ctaudit/internal/render"
 	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
 
@@ -96,20 +94,10 @@ func (a *app) printNeeds() error {
 	return nil
 }
 
-// write writes a whole file or none, or stdout for "-". Files are for their owner's eyes: a snapshot shows a firewall.
+// write writes a whole file or none, or stdout for "-".
 func (a *app) write(path string, content func(io.Writer) error) error {
 	if path == "-" {
 		return content(a.out)
 	}
-	var buf bytes.Buffer
-	if err := content(&buf); err != nil {
-		return err
-	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // /dev/stdout, a pipe
-		return os.WriteFile(path, buf.Bytes(), 0o600)
-	}
-	if err := renameio.WriteFile(path, buf.Bytes(), 0o600); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
+	return render.File(path, content)
 }

@@ -28,7 +28,7 @@ func (a *app) settings(cmd *cobra.Command) error {
 			return
 		}
 		name := "CTAUDIT_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if v, ok := a.env[name]; ok {
+		if v := a.env[name]; v != "" {
 			failed = set(cmd, f, []string{v}, name)
 			return
 		}

@@ -100,11 +100,13 @@ func mustJSON(t *testing.T, v any) string {
 }
 
 // failed lists the controls with a failing result.
-func failed(r report.Report) map[string]report.Result {
+func failed(r report.Report) map[string]report.Result { return withOutcome(r, report.Fail) }
+
+func withOutcome(r report.Report, o report.Outcome) map[string]report.Result {
 	out := map[string]report.Result{}
 	for _, h := range r.Hosts {
 		for _, res := range h.Results {
-			if res.Outcome == report.Fail {
+			if res.Outcome == o {
 				out[res.Control] = res
 			}
 		}
@@ -237,7 +239,7 @@ func (s scenario) check(t *testing.T, o outcome, r report.Report) {
 	t.Helper()
 	bad := failed(r)
 	if o.code != s.code {
-		t.Errorf("exit code %d, want %d; failed: %v\n%s", o.code, s.code, bad, o.stderr)
+		t.Errorf("exit code %d, want %d; failed: %v; unknown: %v\n%s", o.code, s.code, bad, withOutcome(r, report.Unknown), o.stderr)
 	}
 	for _, id := range s.fails {
 		if _, ok := bad[id]; !ok {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -13,15 +12,12 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"github.com/ctaudit/ctaudit/internal/render"
 	"github.com/ctaudit/ctaudit/internal/render/escape"
-	"github.com/ctaudit/ctaudit/internal/render/json"
-	"github.com/ctaudit/ctaudit/internal/render/junit"
 	"github.com/ctaudit/ctaudit/internal/render/sarif"
 	"github.com/ctaudit/ctaudit/internal/render/text"
 	"github.com/ctaudit/ctaudit/internal/report"
 )
-
-var formats = []string{"text", "json", "sarif", "junit"}
 
 // outputFlags say in which formats a report goes where.
 type outputFlags struct {
@@ -34,7 +30,7 @@ type outputFlags struct {
 }
 
 func (o *outputFlags) flags(f *pflag.FlagSet) {
-	f.StringVarP(&o.format, "format", "f", "text", "format on stdout: "+strings.Join(formats, ", "))
+	f.StringVarP(&o.format, "format", "f", "text", "format on stdout: "+strings.Join(render.Formats(), ", "))
 	f.StringArrayVarP(&o.outputs, "output", "o", nil, "also write `format=file`; repeatable")
 	f.StringArrayVar(&o.maps, "sarif-map", nil, "anchor a control's SARIF results to the file to edit: `CONTROL=path[:line]`, globs allowed; repeatable")
 	f.StringVar(&o.anchor, "sarif-anchor", "", "anchor all other SARIF results to `path[:line]`")
@@ -44,13 +40,13 @@ func (o *outputFlags) flags(f *pflag.FlagSet) {
 
 // check refuses what cannot be written before anything is audited.
 func (o *outputFlags) check() error {
-	if !slices.Contains(formats, o.format) {
-		return fmt.Errorf("--format %q: want one of %s", o.format, strings.Join(formats, ", "))
+	if !slices.Contains(render.Formats(), o.format) {
+		return fmt.Errorf("--format %q: want one of %s", o.format, strings.Join(render.Formats(), ", "))
 	}
 	for _, out := range o.outputs {
 		format, path, ok := strings.Cut(out, "=")
-		if !ok || path == "" || !slices.Contains(formats, format) {
-			return fmt.Errorf("--output %q: want format=file, with a format of %s", out, strings.Join(formats, ", "))
+		if !ok || path == "" || !slices.Contains(render.Formats(), format) {
+			return fmt.Errorf("--output %q: want format=file, with a format of %s", out, strings.Join(render.Formats(), ", "))
 		}
 	}
 	_, err := o.sarif(nil)
@@ -76,55 +72,22 @@ func (o *outputFlags) sarif(note func(string)) (sarif.Options, error) {
 	return opts, nil
 }
 
-// handler takes a report piece by piece.
-type handler interface {
-	Begin(r *report.Report) error
-	Host(h *report.Host) error
-	End(s report.Summary, e report.Exit) error
-}
-
 // render writes the report to its files first, each whole or not at all, and then to stdout.
 func (a *app) render(r *report.Report, o outputFlags) error {
 	var errs []error
 	for _, out := range o.outputs {
 		format, path, _ := strings.Cut(out, "=")
-		errs = append(errs, a.write(path, func(w io.Writer) error {
-			return a.emit(w, format, r, o, text.Options{Width: plainWidth, Unicode: true})
-		}))
+		opts, err := a.renderOptions(o, text.Options{Width: plainWidth, Unicode: true})
+		write := func(w io.Writer) error { return render.Write(w, r, format, opts) }
+		errs = append(errs, err, render.File(path, write))
 	}
-	var buf bytes.Buffer
-	errs = append(errs, a.emit(&buf, o.format, r, o, a.textOptions()))
-	_, err := a.out.Write(buf.Bytes())
-	return errors.Join(append(errs, err)...)
+	opts, err := a.renderOptions(o, a.textOptions())
+	return errors.Join(append(errs, err, render.Write(a.out, r, o.format, opts))...)
 }
 
-func (a *app) emit(w io.Writer, format string, r *report.Report, o outputFlags, opts text.Options) error {
-	h, err := a.handler(w, format, o, opts)
-	if err != nil {
-		return err
-	}
-	if err := h.Begin(r); err != nil {
-		return err
-	}
-	for i := range r.Hosts {
-		if err := h.Host(&r.Hosts[i]); err != nil {
-			return err
-		}
-	}
-	return h.End(r.Summary, r.Exit)
-}
-
-func (a *app) handler(w io.Writer, format string, o outputFlags, opts text.Options) (handler, error) {
-	switch format {
-	case "json":
-		return json.New(w), nil
-	case "junit":
-		return junit.New(w), nil
-	case "sarif":
-		s, err := o.sarif(func(note string) { a.say("%s", note) })
-		return sarif.New(w, s), err
-	}
-	return text.New(w, opts), nil
+func (a *app) renderOptions(o outputFlags, t text.Options) (render.Options, error) {
+	s, err := o.sarif(func(note string) { a.say("%s", note) })
+	return render.Options{Text: t, SARIF: s}, err
 }
 
 // plainWidth is the width of text that goes to no terminal.
@@ -132,7 +95,7 @@ const plainWidth = 80
 
 // textOptions are the terminal's manners: colour only on a terminal that wants it, its width, and characters that it can show.
 func (a *app) textOptions() text.Options {
-	o := text.Options{Width: plainWidth, Verbose: a.verbose, Quiet: a.quiet, Unicode: a.utf8()}
+	o := text.Options{Width: plainWidth, Verbose: a.verbose, Unicode: a.utf8()}
 	f, ok := a.out.(*os.File)
 	terminal := ok && term.IsTerminal(int(f.Fd()))
 	if terminal {

@@ -15,8 +15,8 @@ import (
 	"github.com/ctaudit/ctaudit/internal/facts"
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 	"github.com/ctaudit/ctaudit/internal/packetpath"
+	"github.com/ctaudit/ctaudit/internal/render"
 	"github.com/ctaudit/ctaudit/internal/render/json"
-	"github.com/ctaudit/ctaudit/internal/render/text"
 	"github.com/ctaudit/ctaudit/internal/report"
 	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
@@ -64,14 +64,6 @@ With --src and --dst: the one packet described, delivered to the node, or forwar
 	return cmd
 }
 
-// traceDocument is "trace -f json": the answer when there is one, else the one that lets a
-// reset through most freely, with all of them behind it.
-type traceDocument struct {
-	report.Answer
-	Host string          `json:"host"`
-	All  []report.Answer `json:"all,omitempty"`
-}
-
 func (a *app) trace(ctx context.Context, src *source, tf traceFlags) error {
 	if err := tf.check(); err != nil {
 		return err
@@ -91,7 +83,7 @@ func (a *app) trace(ctx context.Context, src *source, tf traceFlags) error {
 			}
 			first = false
 			r := reportAnswer(answer)
-			if err := text.Trace(a.out, &r, a.textOptions()); err != nil {
+			if err := render.Trace(a.out, &r, "text", render.Options{Text: a.textOptions()}); err != nil {
 				return err
 			}
 		}
@@ -100,7 +92,7 @@ func (a *app) trace(ctx context.Context, src *source, tf traceFlags) error {
 }
 
 func (a *app) traceJSON(host string, answers []packetpath.Answer) error {
-	d := traceDocument{Host: host}
+	d := report.Trace{Host: host}
 	worst := slices.MaxFunc(answers, func(x, y packetpath.Answer) int { return cmp.Compare(facts.Rank(x), facts.Rank(y)) })
 	d.Answer = reportAnswer(worst)
 	if len(answers) > 1 {
@@ -197,8 +189,8 @@ func (tf traceFlags) check() error {
 	if _, ok := familyNames[strings.ToLower(tf.family)]; tf.family != "" && !ok {
 		return fmt.Errorf("--family %q: want ipv4 or ipv6", tf.family)
 	}
-	if tf.format != "text" && tf.format != "json" {
-		return fmt.Errorf("--format %q: want text or json", tf.format)
+	if !slices.Contains(render.TraceFormats(), tf.format) {
+		return fmt.Errorf("--format %q: want one of %s", tf.format, strings.Join(render.TraceFormats(), ", "))
 	}
 	return nil
 }

@@ -124,7 +124,7 @@ func (n *testNode) asNobody(file string) outcome {
 	n.must(err)
 	defer input.Close()
 	cmd := n.server.Command(bin, "scan", "--snapshot", "-", "--host-name", "router", "-f", "json")
-	cmd.Dir, cmd.Stdin = "/", input
+	cmd.Dir, cmd.Stdin, cmd.Env = "/", input, []string{"PATH=/usr/bin"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

@@ -148,6 +148,16 @@ type Persisted struct {
 	// Effective is the winning assignment by key; All lists every assignment to a key of interest, in order.
 	Effective map[string]Assignment `json:"effective"`
 	All       []Assignment          `json:"all"`
+	// Mentions are lines in boot scripts and unit files that name be_liberal; nobody says that they are ever run.
+	Mentions []Mention `json:"mentions"`
+}
+
+// Mention is a line of a script or a unit.
+type Mention struct {
+	File string `json:"file"`
+	Line int    `json:"line"`
+	Text string `json:"text"`
+	Dead bool   `json:"dead"` // it names the key's dead name
 }
 
 // Assignment is one line of a sysctl.d file.
@@ -157,7 +167,8 @@ type Assignment struct {
 	File   string `json:"file"`
 	Line   int    `json:"line"`
 	Ignore bool   `json:"ignore"`
-	Dead   bool   `json:"dead"` // the key's name does not exist in any kernel since 4.9
+	Dead   bool   `json:"dead"`   // the key's name does not exist in any kernel since 4.9
+	Unread bool   `json:"unread"` // nothing that runs at boot reads the file
 }
 
 // Missing is something that could not be read.

@@ -29,8 +29,10 @@ func kernelFix(doc *snapshot.Document) (fix, why string) {
 		return "unknown", "the kernel release is not understood"
 	case r.Major > 6 || r.Major == 6 && r.Minor >= 1:
 		return "partial", "since 6.1 conntrack ignores stale ACKs, old segments and small overshoots; segments far over the window and ACKs of unseen data still are INVALID"
-	case slices.Contains([]string{"el8", "el9", "el10", "sle"}, doc.Kernel.Vendor):
-		return "unknown", doc.Kernel.Vendor + " kernels carry backports: the version does not say which"
+	case doc.Kernel.Vendor == "openwrt":
+		return "unknown", "OpenWrt's kernels can check no windows at all (nf_conntrack_tcp_no_window_check)"
+	case !slices.Contains([]string{"mainline", "debian", "ubuntu", "amzn", "alpine"}, doc.Kernel.Vendor):
+		return "unknown", doc.Kernel.Vendor + " kernels can carry backports: the version does not say which"
 	}
 	return "none", "before 6.1 a stale ACK, an old segment or one over the window is INVALID"
 }

@@ -70,23 +70,51 @@ func forwardingFacts(doc *snapshot.Document) map[netfilter.Family]Fact[bool] {
 	return out
 }
 
+// decidedKeys are the keys for which policies ask what the next boot sets, patterns and exclusions weighed.
+func decidedKeys(doc *snapshot.Document) []string {
+	keys := []string{keyLiberal}
+	for key := range doc.Sysctl.Live {
+		if strings.HasPrefix(key, "net.netfilter.") || strings.HasPrefix(key, "net.ipv4.vs.") {
+			keys = append(keys, key)
+		}
+	}
+	for _, key := range forwardingKeys {
+		keys = append(keys, key)
+	}
+	return keys
+}
+
 func persistedFacts(doc *snapshot.Document) Persisted {
-	p := Persisted{Effective: map[string]Assignment{}, All: []Assignment{}}
-	list, ok := doc.Sysctl.Persisted.Get()
-	if !ok && !doc.Sysctl.Persisted.IsAbsent() {
+	p := Persisted{Effective: map[string]Assignment{}, All: []Assignment{}, Mentions: []Mention{}}
+	for _, m := range doc.Sysctl.Mentions.Or(nil) {
+		p.Mentions = append(p.Mentions, Mention{File: m.File, Line: m.Line, Text: m.Text, Dead: strings.Contains(m.Text, "ip_conntrack")})
+	}
+	if doc.Sysctl.Persisted.IsUnreadable() {
 		p.Why, p.Hint = doc.Sysctl.Persisted.Why()
 		return p
 	}
 	p.Known = true
-	for _, a := range list {
-		as := Assignment{
-			Key: a.Key, Value: a.Value, File: a.File, Line: a.Line, Ignore: a.Ignore,
-			Dead: strings.HasPrefix(a.Key, deadPrefix),
+	for _, a := range doc.Sysctl.Persisted.Or(nil) {
+		if a.Exclude {
+			continue
 		}
+		as := assignment(a)
 		p.All = append(p.All, as)
-		if !a.Overridden {
+		if as.Dead && !a.Overridden {
 			p.Effective[a.Key] = as
 		}
 	}
+	for _, key := range decidedKeys(doc) {
+		if a, ok := doc.Sysctl.AtBoot(key).Get(); ok {
+			p.Effective[key] = assignment(a)
+		}
+	}
 	return p
+}
+
+func assignment(a snapshot.Assignment) Assignment {
+	return Assignment{
+		Key: a.Key, Value: a.Value, File: a.File, Line: a.Line, Ignore: a.Ignore,
+		Dead: strings.HasPrefix(a.Key, deadPrefix), Unread: a.Unread,
+	}
 }
