@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path"
 	"runtime"
 	"slices"
@@ -46,13 +45,15 @@ func (d *dumper) namespaces(ctx context.Context, n Need) *Answer {
 	}
 	s.names("/run/netns", "/run/docker/netns")
 	ids := slices.Sorted(maps.Keys(s.found))
-	a := &Answer{Truncated: len(ids) > MaxNamespaces, Absent: len(ids) == 0}
+	a := &Answer{Truncated: len(ids) > MaxNamespaces}
 	ids = ids[:min(len(ids), MaxNamespaces)]
 	list := make([]NamespaceEvidence, len(ids))
 	for i, id := range ids {
 		list[i] = *s.found[id]
 	}
 	d.enterAll(ctx, list, n.Args)
+	list = slices.DeleteFunc(list, func(n NamespaceEvidence) bool { return n.Err == errGone.Error() })
+	a.Absent = len(list) == 0
 	list, cut := fittingNamespaces(list, n.Cap())
 	a.Truncated = a.Truncated || cut
 	if a.Data, err = encodeNamespaces(list); err != nil {
@@ -270,13 +271,17 @@ func (n *NamespaceEvidence) refuse(err error, files []string) {
 	n.Addresses = &Answer{Err: n.Err, Denied: n.Denied}
 }
 
+// errGone: every process and name that led to the namespace has ended since it was found. It is not reported, as it is
+// no longer on the node.
+var errGone = errors.New("ended while reading")
+
 // open opens the namespace by whichever of its processes or names still leads there.
 func (n *NamespaceEvidence) open() (*netns, error) {
 	var paths []string
 	for _, pid := range n.PIDs {
 		paths = append(paths, fmt.Sprintf("/proc/%d/ns/net", pid))
 	}
-	last := error(os.ErrNotExist)
+	last := error(unix.ENOENT)
 	for _, p := range append(paths, n.Names...) {
 		ns, err := openNetnsFile(p)
 		if err != nil {
@@ -288,8 +293,8 @@ func (n *NamespaceEvidence) open() (*netns, error) {
 		}
 		ns.close() // the pid or the name has a new owner
 	}
-	if errors.Is(last, os.ErrNotExist) {
-		last = errors.New("ended while reading")
+	if isAny(last, unix.ENOENT, unix.ESRCH) {
+		last = errGone
 	}
 	return nil, last
 }
