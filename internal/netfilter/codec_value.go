@@ -21,14 +21,17 @@ const (
 
 func (f Field) kind() valueKind {
 	switch f {
-	case IPSaddr, IPDaddr, "ct.original.ip.saddr", "ct.original.ip.daddr", "ct.reply.ip.saddr", "ct.reply.ip.daddr", "arp.saddr.ip", "arp.daddr.ip":
+	case IPSaddr, IPDaddr, "ct.original.ip.saddr", "ct.original.ip.daddr", "ct.reply.ip.saddr", "ct.reply.ip.daddr", "arp.saddr.ip", "arp.daddr.ip", "rt.ip.nexthop":
 		return kindIP4
-	case IP6Saddr, IP6Daddr, "ct.original.ip6.saddr", "ct.original.ip6.daddr", "ct.reply.ip6.saddr", "ct.reply.ip6.daddr":
+	case IP6Saddr, IP6Daddr, "ct.original.ip6.saddr", "ct.original.ip6.daddr", "ct.reply.ip6.saddr", "ct.reply.ip6.daddr", "rt.ip6.nexthop":
 		return kindIP6
 	case IIFName, OIFName, IIFKind, OIFKind, "meta.ibrname", "meta.obrname", "meta.sdifname", "ct.helper":
 		return kindName
 	case Mark, "ct.mark":
 		return kindHex
+	}
+	if strings.HasPrefix(string(f), "fib.") && strings.HasSuffix(string(f), ".oifname") {
+		return kindName
 	}
 	return kindNumber
 }

@@ -19,24 +19,28 @@ func (o Ops) String() string { return o.Text(TextHints{}) }
 
 // Text writes the steps in nft's language. The matches that nft puts in front by itself (the protocol before a port) are
 // left out again, counters carry no figures, and steps that nft has no words for stand in angle brackets.
-func (o Ops) Text(h TextHints) string {
-	w := &textWriter{ops: o, hints: h}
+func (o Ops) Text(h TextHints) string { return string(o.AppendText(nil, h)) }
+
+// AppendText appends the text to b.
+func (o Ops) AppendText(b []byte, h TextHints) []byte {
+	w := &textWriter{ops: o, hints: h, b: b}
 	for i, op := range o {
 		if w.implied(i) {
 			continue
 		}
-		if len(w.b) > 0 {
+		if len(w.b) > len(b) {
 			w.b = append(w.b, ' ')
 		}
 		w.op(i, op)
 	}
-	return string(w.b)
+	return w.b
 }
 
 type textWriter struct {
 	ops   Ops
 	hints TextHints
 	b     []byte
+	room  [4]string
 	l4    string // the protocol that the rule requires, for the name of ports
 }
 
@@ -100,8 +104,9 @@ func (w *textWriter) next(i int) headers {
 		case Match:
 			fields = op.Fields
 			if len(fields) == 1 && w.spell(j, "") == "" && !op.Invert && op.Set == "" {
-				switch fields[0].Field {
-				case L4Proto, NFProto, EthProto, IIFType, "ether.type":
+				switch f := fields[0].Field; {
+				case f == "ether.type" && w.reads(i) == IIFType:
+				case f == L4Proto, f == NFProto, f == EthProto, f == IIFType, f == "ether.type":
 					continue
 				}
 			}
@@ -120,7 +125,11 @@ func (w *textWriter) next(i int) headers {
 	return nil
 }
 
-func (w *textWriter) headers(j int, fields []Operand) (out headers) {
+// reads returns the field of the match at i.
+func (w *textWriter) reads(i int) Field { return w.ops[i].(Match).Fields[0].Field }
+
+func (w *textWriter) headers(j int, fields []Operand) headers {
+	out := w.room[:0]
 	for _, f := range fields {
 		name := f.Field
 		if len(fields) == 1 {
@@ -207,9 +216,15 @@ func (w *textWriter) verdict(v Verdict) {
 
 // fieldText is nft's way to write a field; ports take the name of the protocol that the rule requires.
 func (w *textWriter) fieldText(f Field) string {
-	switch f {
+	switch f { // the frequent ones without allocating
 	case IIFName, OIFName, IIF, OIF, IIFGroup, OIFGroup:
 		return string(f[len("meta."):])
+	case IPSaddr:
+		return "ip saddr"
+	case IPDaddr:
+		return "ip daddr"
+	case CTState:
+		return "ct state"
 	case Sport, Dport:
 		if w.l4 != "" {
 			return w.l4 + " " + string(f[len("th."):])

@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"encoding/hex"
+	"strings"
 
 	nf "github.com/ctaudit/ctaudit/internal/netfilter"
 )
@@ -210,12 +211,24 @@ func (w *walker) match(o nf.Operand, spell nf.Field, in nf.Interval, invert bool
 func (w *walker) learn(f nf.Field, v uint64) {
 	switch f {
 	case nf.NFProto:
-		w.ctx.l3 = map[uint64]nf.Family{2: nf.IP, 10: nf.IP6}[v]
+		w.ctx.l3 = family(uint8(min(v, 255)))
 	case nf.EthProto, "ether.type", "vlan.type":
-		w.ctx.l3 = map[uint64]nf.Family{0x0800: nf.IP, 0x86dd: nf.IP6, 0x0806: nf.ARP}[v]
+		w.ctx.l3 = etherFamily(v)
 	case nf.L4Proto, "ip6.nexthdr":
 		w.ctx.l4 = int(v)
 	}
+}
+
+func etherFamily(v uint64) nf.Family {
+	switch v {
+	case 0x0800:
+		return nf.IP
+	case 0x86dd:
+		return nf.IP6
+	case 0x0806:
+		return nf.ARP
+	}
+	return ""
 }
 
 // operands returns the slice of one operand; unmasked ones are shared between rules.
@@ -236,7 +249,7 @@ func (w *walker) opaqueMatch(l *load, invert bool, rest string) {
 	name := "cmp"
 	if l.opaque != nil {
 		name = l.opaque.Name
-		rest = l.opaque.Args + " " + rest
+		rest = strings.TrimSpace(l.opaque.Args + " " + rest)
 	} else {
 		rest = l.describe() + " " + rest
 	}

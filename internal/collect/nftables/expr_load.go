@@ -22,6 +22,9 @@ func (w *walker) meta() bool {
 	if a.has(3) {
 		return w.assign(k, w.regs.get(a.u32(3)))
 	}
+	if k.field == "meta.random" { // another value for each packet: no field
+		return w.opaqueLoad(1, nf.Ext{Name: "random"}, true)
+	}
 	w.regs.put(a.u32(1), w.shared.load(k))
 	return a.has(1)
 }
@@ -43,7 +46,12 @@ func (w *walker) ct() bool {
 	if k.field == "ct.mark" {
 		return w.assign(k, w.regs.get(a.u32(4)))
 	}
-	return w.stmt("ct", string(k.field[len("ct."):])+" set "+w.regs.get(a.u32(4)).describe())
+	src := w.regs.get(a.u32(4))
+	value := src.describe()
+	if v := number(src.imm, k.order); src.imm != nil && v.Hi == 0 {
+		value = strconv.FormatUint(v.Lo, 10)
+	}
+	return w.stmt("ct", string(k.field[len("ct."):])+" set "+value)
 }
 
 // payload: DREG 1, BASE 2, OFFSET 3, LEN 4, SREG 5, CSUM_TYPE 6, CSUM_OFFSET 7, CSUM_FLAGS 8.
@@ -53,16 +61,12 @@ func (w *walker) payload() bool {
 	if !a.only(8) || n == 0 || n > 64 || off > 1<<16 {
 		return false
 	}
-	l := &load{slices: payloadSlices(w.shared.headers.header(base, &w.ctx), int(off), int(n)), size: int(n)}
-	if l.slices == nil {
-		l.slices = []slice{{field: rawPayload(base, int(off), int(n)), len: int(n), size: int(n)}}
-	}
+	l := w.shared.payload(payloadKey{base, int(off), int(n), w.ctx})
 	if !a.has(5) {
 		w.regs.put(a.u32(1), l)
 		return a.has(1)
 	}
-	s := l.slices[0]
-	return w.assign(keyField{s.field, s.size, networkOrder}, w.regs.get(a.u32(5)))
+	return w.rewrite(l, w.regs.get(a.u32(5)))
 }
 
 // bitwise: SREG 1, DREG 2, LEN 3, MASK 4, XOR 5, OP 6, DATA 7, SREG2 8. OP: 0 mask and xor, 1 and 2 shifts, 3 to 5 between

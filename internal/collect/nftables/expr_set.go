@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"fmt"
+	"slices"
 
 	nf "github.com/ctaudit/ctaudit/internal/netfilter"
 )
@@ -18,7 +19,7 @@ func (w *walker) lookup() bool {
 	fields, why := w.key(sreg, set)
 	switch {
 	case toReg && dreg == regVerdict && why == nil:
-		w.add(nf.VMap{Fields: fields, Set: name})
+		w.items = append(w.items, item{op: nf.VMap{Fields: fields, Set: name}, spell: w.spelled(sreg, fields)})
 	case toReg && dreg == regVerdict:
 		w.add(nf.VMap{Fields: []nf.Operand{{Field: nf.Field(why.Name + " " + why.Args)}}, Set: name})
 	case toReg && why == nil && len(fields) == 1 && fields[0].Mask == nil && fields[0].Xor == nil:
@@ -160,6 +161,46 @@ func objectKind(t uint32) string {
 		return kinds[t]
 	}
 	return ""
+}
+
+// rewrite is a write of payload bytes. nft changes a part of a word by loading the whole, so a write may span fields that
+// stay as they are; each field that changes is one assignment.
+func (w *walker) rewrite(target, l *load) bool {
+	for _, s := range target.slices {
+		k := keyField{s.field, s.size, networkOrder}
+		part := &load{opaque: l.opaque, size: s.len}
+		switch {
+		case s.len < s.size:
+			part.opaque = &nf.Ext{Name: "payload", Args: l.describe()}
+		case len(l.imm) >= s.at+s.len:
+			part.imm = l.imm[s.at : s.at+s.len]
+		case l.simple() && slices.Contains(l.slices, s) && (l.mask == nil || len(l.mask) >= s.at+s.len):
+			part.slices = []slice{s}
+			part.slices[0].at = 0
+			if l.mask != nil {
+				part.mask, part.xor = l.mask[s.at:s.at+s.len], l.xor[s.at:s.at+s.len]
+			}
+			if part.unchanged() {
+				continue
+			}
+		case len(target.slices) == 1:
+			part = l
+		default:
+			part.opaque = &nf.Ext{Name: "payload", Args: l.describe()}
+		}
+		w.assign(k, part)
+	}
+	return true
+}
+
+// unchanged reports whether a load gives back what it loaded.
+func (l *load) unchanged() bool {
+	for i := range l.mask {
+		if l.mask[i] != 0xff || l.xor[i] != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // assign is a write to a field: from a constant, another field, or a map.

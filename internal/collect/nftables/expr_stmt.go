@@ -145,32 +145,26 @@ func (w *walker) xtLog() string {
 	return strings.TrimSpace("-j NFLOG " + nflogText(a.u16(1), a.u32(3), a.u16(4), valid(a.at[2])))
 }
 
-// logFlags names NF_LOG_* (include/uapi/linux/netfilter/nf_log.h).
+// logFlags names NF_LOG_* (include/uapi/linux/netfilter/nf_log.h): 1 TCP sequence, 2 TCP options, 4 IP options, 8 uid, 32
+// MAC header.
 func logFlags(f uint32) string {
-	if f == 0x1f {
+	if f&0x2f == 0x2f {
 		return "flags all"
 	}
-	var out []string
-	switch {
-	case f&3 == 3:
-		out = append(out, "flags tcp sequence,options")
-	case f&1 != 0:
-		out = append(out, "flags tcp sequence")
-	case f&2 != 0:
-		out = append(out, "flags tcp options")
-	}
-	for bit, word := range map[uint32]string{4: "flags ip options"} {
-		if f&bit != 0 {
-			out = append(out, word)
+	tcp := [...]string{"", "flags tcp sequence", "flags tcp options", "flags tcp sequence,options"}[f&3]
+	return strings.TrimSpace(tcp + " " + strings.Join(otherLogFlags(f), " "))
+}
+
+func otherLogFlags(f uint32) (out []string) {
+	for _, w := range []struct {
+		bit  uint32
+		word string
+	}{{4, "flags ip options"}, {8, "flags skuid"}, {32, "flags ether"}} {
+		if f&w.bit != 0 {
+			out = append(out, w.word)
 		}
 	}
-	if f&8 != 0 {
-		out = append(out, "flags skuid")
-	}
-	if f&16 != 0 {
-		out = append(out, "flags ether")
-	}
-	return strings.Join(out, " ")
+	return out
 }
 
 // reject: TYPE 1 (0 ICMP unreachable, 1 TCP reset, 2 either ICMP), CODE 2.

@@ -44,13 +44,16 @@ func metaKey(k uint32) (keyField, bool) {
 // ctKey maps enum nft_ct_keys; sizes and orders are those of nft_ct_get_eval, net/netfilter/nft_ct.c. family is that of the
 // table, which decides the size of the addresses.
 func ctKey(k uint32, family nf.Family) (keyField, bool) {
-	addr := keyField{"", 16, networkOrder}
-	if family == nf.IP {
-		addr.size = 4
+	saddr, daddr := keyField{"ct.saddr", 16, networkOrder}, keyField{"ct.daddr", 16, networkOrder}
+	switch family {
+	case nf.IP:
+		saddr, daddr = keyField{"ct.ip.saddr", 4, networkOrder}, keyField{"ct.ip.daddr", 4, networkOrder}
+	case nf.IP6:
+		saddr.field, daddr.field = "ct.ip6.saddr", "ct.ip6.daddr"
 	}
 	table := [...]keyField{
 		{nf.CTState, 4, hostEndian}, {"ct.direction", 1, hostEndian}, {"ct.status", 4, hostEndian}, {"ct.mark", 4, hostEndian}, {"ct.secmark", 4, hostEndian},
-		{"ct.expiration", 4, hostEndian}, {"ct.helper", 16, leftAligned}, {"ct.l3proto", 1, hostEndian}, {"ct.saddr", addr.size, networkOrder}, {"ct.daddr", addr.size, networkOrder},
+		{"ct.expiration", 4, hostEndian}, {"ct.helper", 16, leftAligned}, {"ct.l3proto", 1, hostEndian}, saddr, daddr,
 		{"ct.protocol", 1, hostEndian}, {"ct.proto-src", 2, networkOrder}, {"ct.proto-dst", 2, networkOrder}, {"ct.label", 16, networkOrder}, {"ct.packets", 8, hostEndian},
 		{"ct.bytes", 8, hostEndian}, {"ct.avgpkt", 8, hostEndian}, {"ct.zone", 2, hostEndian}, {"ct.event", 4, hostEndian}, {"ct.ip.saddr", 4, networkOrder},
 		{"ct.ip.daddr", 4, networkOrder}, {"ct.ip6.saddr", 16, networkOrder}, {"ct.ip6.daddr", 16, networkOrder}, {"ct.id", 4, hostEndian},

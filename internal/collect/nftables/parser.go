@@ -39,6 +39,7 @@ type parser struct {
 	lacking   map[string]string // dump -> why it is not whole
 	walker    walker
 	a         attrs
+	buffer    []byte     // a rule's text
 	overran   bool       // the host said which sets it cut
 	last      *tableInfo // of the last message: dumps come table by table
 	lastChain *nf.Chain
@@ -59,6 +60,7 @@ type tableInfo struct {
 	why      []string
 
 	isStandard ownership
+	text       nf.TextHints
 }
 
 func newParser() *parser {
@@ -104,9 +106,7 @@ func (p *parser) message(dump string, m message) string {
 		p.addTable(fam, a)
 		return ""
 	}
-	want := map[string]uint16{host.DumpNFChains: msgNewChain, host.DumpNFSets: msgNewSet, host.DumpNFElements: msgNewElement,
-		host.DumpNFObjects: msgNewObject, host.DumpNFFlowtables: msgNewFlowtable, host.DumpNFRules: msgNewRule}
-	if m.kind&0xff != want[dump] {
+	if m.kind&0xff != messageOf(dump) {
 		return ""
 	}
 	t := p.table(fam, a.at[1])
@@ -130,6 +130,23 @@ func (p *parser) message(dump string, m message) string {
 		return p.addRule(t, a)
 	}
 	return ""
+}
+
+// messageOf returns the message that a dump consists of.
+func messageOf(dump string) uint16 {
+	switch dump {
+	case host.DumpNFChains:
+		return msgNewChain
+	case host.DumpNFSets:
+		return msgNewSet
+	case host.DumpNFElements:
+		return msgNewElement
+	case host.DumpNFObjects:
+		return msgNewObject
+	case host.DumpNFFlowtables:
+		return msgNewFlowtable
+	}
+	return msgNewRule
 }
 
 // overrun marks the set that the host cut: TABLE 1, SET 2.

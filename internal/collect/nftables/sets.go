@@ -1,7 +1,6 @@
 package nftables
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -286,7 +285,13 @@ func (s *setInfo) join() {
 		if c := a.key.Cmp(b.key); c != 0 {
 			return c
 		}
-		return bytes.Compare([]byte{flag(a.end)}, []byte{flag(b.end)}) * -1 // an end before a start
+		switch { // an end before a start
+		case a.end == b.end:
+			return 0
+		case a.end:
+			return -1
+		}
+		return 1
 	})
 	for i, e := range s.ends {
 		if e.end {
@@ -312,11 +317,4 @@ func (s *setInfo) top() nf.Value {
 		return nf.Value{Hi: ^uint64(0), Lo: ^uint64(0)}
 	}
 	return shl(nf.Num(1), 8*s.keyLen).Prev()
-}
-
-func flag(b bool) byte {
-	if b {
-		return 1
-	}
-	return 0
 }

@@ -19,6 +19,7 @@ type shared struct {
 	opBlock   []nf.Op
 	names     map[string]string
 	loads     map[keyField]*load
+	payloads  map[payloadKey]*load
 	verdictOf map[nf.Verdict]*nf.Verdict
 }
 
@@ -32,7 +33,7 @@ const block = 1024
 
 func newShared() *shared {
 	return &shared{headers: newLayouts(), matches: xtMatches(), targets: xtTargets(), bits: bitFields(), fields: map[nf.Field][]nf.Operand{}, ops: map[opKey]nf.Op{},
-		verdicts: map[nf.Verdict]nf.Op{}, stmts: map[nf.Stmt]nf.Op{}, names: map[string]string{}, loads: map[keyField]*load{}, verdictOf: map[nf.Verdict]*nf.Verdict{}}
+		verdicts: map[nf.Verdict]nf.Op{}, stmts: map[nf.Stmt]nf.Op{}, names: map[string]string{}, loads: map[keyField]*load{}, payloads: map[payloadKey]*load{}, verdictOf: map[nf.Verdict]*nf.Verdict{}}
 }
 
 func (s *shared) interval(in nf.Interval) []nf.Interval {
@@ -135,4 +136,26 @@ func (s *shared) verdictPtr(v nf.Verdict) *nf.Verdict {
 		s.verdictOf[v] = p
 	}
 	return p
+}
+
+// payloadKey is a payload load and what the rule knows about the packet.
+type payloadKey struct {
+	base   uint32
+	off, n int
+	knowledge
+}
+
+func (s *shared) payload(k payloadKey) *load {
+	l, ok := s.payloads[k]
+	if ok {
+		return l
+	}
+	l = &load{slices: payloadSlices(s.headers.header(k.base, &k.knowledge), k.off, k.n), size: k.n}
+	if l.slices == nil {
+		l.slices = []slice{{field: rawPayload(k.base, k.off, k.n), len: k.n, size: k.n}}
+	}
+	if len(s.payloads) < block { // real rulesets have dozens
+		s.payloads[k] = l
+	}
+	return l
 }

@@ -19,7 +19,8 @@ func (p *parser) write(t *tableInfo, r *nf.Rule) {
 		}
 	}
 	r.Ops = p.shared.keep(w.items)
-	r.Text = r.Ops.Text(nf.TextHints{Spell: w.spell, Set: t.shown})
+	p.buffer = r.Ops.AppendText(p.buffer[:0], t.hints(w))
+	r.Text = string(p.buffer)
 	if w.xt {
 		r.Ops = w.mixed()
 	}
@@ -56,6 +57,13 @@ func (w *walker) mixed() nf.Ops {
 		out = append(out, ops...)
 	}
 	return out
+}
+
+func (t *tableInfo) hints(w *walker) nf.TextHints {
+	if t.text.Spell == nil {
+		t.text = nf.TextHints{Spell: w.spell, Set: t.shown}
+	}
+	return t.text
 }
 
 func (w *walker) spell(i int) nf.Field { return w.items[i].spell }
