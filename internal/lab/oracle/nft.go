@@ -53,6 +53,9 @@ func (g *generator) nftDocument() string {
 		}
 		b.WriteString("}\n")
 	}
+	if g.chance(10) {
+		g.nftDeviceTable(&b)
+	}
 	if g.chance(15) { // a table of the other family must change nothing
 		fmt.Fprintf(&b, "table %s other { chain i { type filter hook input priority -7; policy drop; }; }\n", g.v4("ip6", "ip"))
 	}
@@ -160,6 +163,8 @@ func (g *generator) nftStates() string {
 // nftStep draws one match or statement.
 func (g *generator) nftStep(inward bool) string {
 	switch n := g.IntN(100); {
+	case n < 4:
+		return g.nftRare(inward)
 	case n < 25:
 		return g.nftConntrack()
 	case n < 45:

@@ -24,6 +24,13 @@ func xtTables() []xtTable {
 	}
 }
 
+// xtPlace is where a rule stands: the builtin chain, or "" in a user chain, and whether the rule is for TCP alone.
+type xtPlace struct {
+	table xtTable
+	chain string
+	tcp   bool
+}
+
 // xtDocument draws an iptables-restore document of one to three tables.
 func (g *generator) xtDocument() string {
 	var b strings.Builder
@@ -69,16 +76,18 @@ func (g *generator) xtTable(b *strings.Builder, t xtTable) {
 // xtRule draws matches and a target. Chain is the builtin chain it stands in, "" in a user chain.
 func (g *generator) xtRule(t xtTable, chain string, users []string) string {
 	var words []string
-	tcp := g.chance(60)
-	if tcp {
+	at := xtPlace{table: t, chain: chain, tcp: g.chance(60)}
+	if at.tcp {
 		words = append(words, "-p tcp")
+	} else if g.chance(15) {
+		words = append(words, g.one("-p 6", "! -p udp", "-p icmp", "-p udp", "-p all", "! -p tcp"))
 	}
 	words = append(words, g.xtHeader(chain)...)
-	words = append(words, g.some(0, 2, g.xtMatches(tcp, chain)...)...)
-	if g.chance(3) && tcp {
-		words = append(words, g.xtMatches(tcp, chain)[0])
+	words = append(words, g.some(0, 2, g.xtMatches(at)...)...)
+	if g.chance(3) && at.tcp {
+		words = append(words, g.xtMatches(at)[0])
 	}
-	return strings.Join(append(words, g.xtTarget(t, tcp, users)), " ")
+	return strings.Join(append(words, g.xtTarget(at, users)), " ")
 }
 
 // xtHeader draws addresses and interfaces. It never writes "! -i +", which matches nothing: iptables-legacy-save (1.8.9)
@@ -102,8 +111,8 @@ func (g *generator) xtHeader(chain string) []string {
 	return words
 }
 
-// xtMatches draws one of every kind of match that may stand in the builtin chain, or in any chain when it is "".
-func (g *generator) xtMatches(tcp bool, chain string) []string {
+// xtMatches draws one of every kind of match that may stand there.
+func (g *generator) xtMatches(at xtPlace) []string {
 	not := func() string { return g.one("", "", "! ") }
 	all := []string{
 		"-m conntrack " + not() + "--ctstate " + g.xtStates(),
@@ -124,10 +133,11 @@ func (g *generator) xtMatches(tcp bool, chain string) []string {
 		"-m comment --comment " + g.one("c", `"two words"`),
 		g.v4("-m ttl ", "-m hl ") + g.v4("--ttl-", "--hl-") + g.one("eq 64", "eq 63", "lt 64", "gt 63"),
 	}
-	if chain == "PREROUTING" || chain == "INPUT" { // refused elsewhere
+	all = append(all, g.xtRareMatches(not, at)...)
+	if at.chain == "PREROUTING" || at.chain == "INPUT" { // refused elsewhere
 		all = append(all, "-m socket"+g.one("", " --nowildcard"), "-m devgroup "+not()+"--src-group "+g.one("0x0", "0x1"))
 	}
-	if !tcp {
+	if !at.tcp {
 		return all
 	}
 	return append(all,
@@ -152,7 +162,7 @@ func (g *generator) xtOther() string {
 }
 
 // xtTarget draws a target that the table allows.
-func (g *generator) xtTarget(t xtTable, tcp bool, users []string) string {
+func (g *generator) xtTarget(at xtPlace, users []string) string {
 	if len(users) > 0 && g.chance(30) {
 		return g.one("-j ", "-g ") + g.one(users...)
 	}
@@ -163,17 +173,20 @@ func (g *generator) xtTarget(t xtTable, tcp bool, users []string) string {
 		"-j CONNMARK " + g.one("--restore-mark", "--set-mark 0x5", "--save-mark"),
 		"",
 	}
-	if t.name == "nat" { // a DROP there is refused by the tool
+	if at.table.name == "nat" { // a DROP there is refused by the tool
 		targets = []string{"-j ACCEPT", "-j RETURN", ""}
 	}
-	if t.reject && tcp {
+	if at.table.reject && at.tcp {
 		targets = append(targets, "-j REJECT --reject-with tcp-reset", "-j REJECT --reject-with tcp-reset")
 	}
-	if t.reject {
+	if at.table.reject {
 		targets = append(targets, "-j REJECT", "-j REJECT --reject-with "+g.v4("icmp-admin-prohibited", "icmp6-adm-prohibited"))
 	}
-	if t.track {
+	if at.table.track {
 		targets = append(targets, "-j CT --notrack", "-j CT --notrack", "-j NOTRACK")
+	}
+	if g.chance(12) {
+		return g.xtRareTarget(at)
 	}
 	if g.chance(3) { // who listens is not in the rules: undecided
 		return g.one("-j NFQUEUE --queue-num 9", "-j NFQUEUE --queue-num 9 --queue-bypass")
