@@ -129,15 +129,7 @@ shadow_evidence(shadows) := [x |
 # The drop that a shadow speaks of.
 of(s) := d if {
 	some d in input.drops
-	same(d.rule, s.rule)
-}
-
-same(a, b) if {
-	a.backend == b.backend
-	a.family == b.family
-	a.table == b.table
-	a.chain == b.chain
-	a.number == b.number
+	text.same(d.rule, s.rule)
 }
 
 # Whether some rule is meant to drop INVALID packets of the family at one of the hooks.

@@ -66,7 +66,7 @@ packet(e) := sprintf("an INVALID %s reply that arrives by %s", [text.protocol[e.
 	e.question == "A"
 } else := sprintf("an INVALID %s reply of a Service's backend", [text.protocol[e.family]])
 
-consequence(e) := sprintf("An INVALID %s reply that arrives by %s reaches the node's own TCP, whose reset kills the container's connection", [text.protocol[e.family], e.interface]) if {
+consequence(e) := sprintf("An INVALID %s reply that arrives by %s is answered with a reset, which kills the container's connection", [text.protocol[e.family], e.interface]) if {
 	e.question == "A"
 } else := sprintf("An INVALID %s reply of a Service's backend is forwarded untranslated to the client pod (%s), whose reset kills the connection", [text.protocol[e.family], spread(e.family)])
 

@@ -145,13 +145,16 @@ protected_why(e) := sprintf("%s keeps a reset from the peer", [text.rule(e.decid
 	e.decidedBy != null
 } else := "no reset reaches the peer"
 
-exposed_why(e) := sprintf("%s lets it through", [text.rule(e.decidedBy)]) if {
-	e.decidedBy != null
-	e.verdict != "dropped"
-	e.verdict != "partly"
-} else := sprintf("%s drops only a part of it", [text.rule(e.decidedBy)]) if {
+exposed_why(e) := sprintf("%s sends the reset itself", [text.rule(e.decidedBy)]) if {
+	some d in input.drops
+	d.action == "reject"
+	text.same(d.rule, e.decidedBy)
+} else := sprintf("only a part of such packets is dropped, see %s", [text.rule(e.decidedBy)]) if {
 	e.decidedBy != null
 	e.verdict == "partly"
+} else := sprintf("%s lets it through", [text.rule(e.decidedBy)]) if {
+	e.decidedBy != null
+	e.verdict != "dropped"
 } else := "no rule drops it"
 
 rank := {"exposed": 0, "unknown": 1, "protected": 2, "liberal": 3, "not-applicable": 4}

@@ -54,3 +54,12 @@ others(n, thing) := "" if {
 } else := sprintf(" (and 1 more %s)", [thing]) if {
 	n == 2
 } else := sprintf(" (and %d more %ss)", [n - 1, thing])
+
+# Whether two references name one rule.
+same(a, b) if {
+	a.backend == b.backend
+	a.family == b.family
+	a.table == b.table
+	a.chain == b.chain
+	a.number == b.number
+}

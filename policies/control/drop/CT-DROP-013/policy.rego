@@ -15,6 +15,7 @@ package control.drop["CT-DROP-013"]
 import data.lib.drops
 import data.lib.fix
 import data.lib.node
+import data.lib.text
 
 # A dead rule has no hook, or the evaluator says that it can never match. "unreferenced" can also mean that no packet of one
 # question gets to a rule which serves another; then somebody else explains it.
@@ -36,13 +37,13 @@ is_dead(d) if {
 # What the exposures say of a rule.
 told(d) := {s.reason |
 	some s in input.exposure[_].shadowed
-	drops.same(s.rule, d.rule)
+	text.same(s.rule, d.rule)
 }
 
 decides(d) if {
 	some e in input.exposure
 	e.decidedBy != null
-	drops.same(e.decidedBy, d.rule)
+	text.same(e.decidedBy, d.rule)
 }
 
 results contains drops.clear("Every INVALID drop can be reached.") if count(dead) == 0

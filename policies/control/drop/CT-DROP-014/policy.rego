@@ -14,6 +14,7 @@ package control.drop["CT-DROP-014"]
 
 import data.lib.drops
 import data.lib.fix
+import data.lib.text
 
 dead := [d | some d in input.drops; in_nat(d)]
 
@@ -23,7 +24,7 @@ in_nat(d) if d.chainType == "nat"
 in_nat(d) if {
 	some s in input.exposure[_].shadowed
 	s.reason == "nat-chain"
-	drops.same(s.rule, d.rule)
+	text.same(s.rule, d.rule)
 }
 
 results contains drops.clear("No INVALID drop stands in a nat chain.") if count(dead) == 0

@@ -6,7 +6,7 @@
 # related_resources:
 #   - ref: https://wiki.nftables.org/wiki-nftables/index.php/Netfilter_hooks
 # custom:
-#   severity: low
+#   severity: high
 #   remediation: |
 #     Move the chain to priority -150 (mangle), safely behind conntrack.
 package control.drop["CT-DROP-016"]
@@ -39,8 +39,9 @@ results contains result.fail(
 	some place, ds in drops.by_place(tied)
 }
 
-# The wrong order would cut the node off.
-severity(ds) := "high" if {
+# Measured on 6.18: a chain that is added while conntrack is in use runs first and drops every packet; one that was there before
+# conntrack's first user is harmless until the next reload. Catastrophic: the evaluator knows the order, and it is the wrong one.
+severity(ds) := "critical" if {
 	some d in ds
 	d.catastrophic
-} else := "low"
+} else := "high"

@@ -18,12 +18,12 @@ node := fixture.patch(fixture.guarded, {"drops": [tied]})
 test_tied_fails if {
 	r := judge(node)
 	r.outcome == "fail"
-	r.severity == "low"
+	r.severity == "high"
 	r.subject == "nftables inet firewall pre"
 }
 
-test_unguarded_drop_is_high if {
-	judge(fixture.patch(node, {"drops": [fixture.patch(tied, {"catastrophic": true})]})).severity == "high"
+test_wrong_order_is_critical if {
+	judge(fixture.patch(node, {"drops": [fixture.patch(tied, {"catastrophic": true})]})).severity == "critical"
 }
 
 test_input_at_that_priority_is_behind_conntrack if {

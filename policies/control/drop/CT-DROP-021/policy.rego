@@ -16,6 +16,7 @@ import data.lib.fix
 import data.lib.node
 import data.lib.path
 import data.lib.result
+import data.lib.text
 
 limited := [d |
 	some d in input.drops
@@ -52,5 +53,5 @@ leaks(ds) if {
 	some s in e.shadowed
 	s.reason == "limited"
 	some d in ds
-	drops.same(s.rule, d.rule)
+	text.same(s.rule, d.rule)
 }

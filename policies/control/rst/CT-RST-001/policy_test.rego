@@ -51,11 +51,20 @@ test_partly_dropped_fails if {
 	e := fixture.patch(fixture.exposed, {"verdict": "partly", "reset": "some", "decidedBy": fixture.input_drop})
 	r := judge(fixture.patch(fixture.docker, {"exposure": [e]}))
 	r.outcome == "fail"
-	contains(r.message, "drops only a part of it")
+	contains(r.message, "only a part of such packets is dropped, see rule 2 of")
 }
 
 test_partial_kernel_is_medium if {
 	judge(fixture.patch(fixture.docker, {"kernel": {"fix": "partial"}})).severity == "medium"
+}
+
+test_a_rule_that_resets_is_named if {
+	reject := fixture.rule("INPUT", 1, "-m conntrack --ctstate INVALID -j REJECT --reject-with tcp-reset")
+	r := judge(fixture.patch(fixture.docker, {
+		"exposure": [fixture.patch(fixture.exposed, {"decidedBy": reject})],
+		"drops": [fixture.patch(fixture.drop(reject, ["input"]), {"action": "reject", "with": "tcp-reset"})],
+	}))
+	endswith(r.message, "--reject-with tcp-reset) sends the reset itself.")
 }
 
 test_unknown_kernel_is_high if {
