@@ -107,7 +107,7 @@ func (e *Evaluator) answer(s *setup, r result) Answer {
 	certainByRegion(all)
 	a.Verdict, a.Reset = verdict(all), reset(s, all)
 	a.DependsOn = dependsOn(&a, all)
-	if d := deciding(a.Verdict, all); d != nil {
+	if d := deciding(all); d != nil {
 		a.decided(s, d)
 	}
 	for i := range all {
@@ -131,13 +131,16 @@ func (a *Answer) decided(s *setup, d *settled) {
 }
 
 // deciding is the class that decides for most of what was asked.
-func deciding(v Verdict, all []settled) *settled {
+func deciding(all []settled) *settled {
 	var best *settled
 	better := func(x *settled) bool {
 		if best == nil || x.size != best.size {
 			return best == nil || x.size > best.size
 		}
-		return x.fate.side() == passes && best.fate.side() != passes
+		if xs, bs := x.fate.side(), best.fate.side(); xs != bs {
+			return xs == passes
+		}
+		return x.via != nil && best.via == nil // the explicit rule tells more
 	}
 	for i := range all {
 		x := &all[i]

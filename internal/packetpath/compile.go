@@ -57,9 +57,10 @@ type group struct {
 
 // cchain is a compiled chain.
 type cchain struct {
-	chain *netfilter.Chain
-	table *netfilter.Table
-	rules []*crule
+	chain  *netfilter.Chain
+	table  *netfilter.Table
+	rules  []*crule
+	active bool // being run: a jump to it would loop
 }
 
 // tuples is a set or verdict map with the operands looked up in it.

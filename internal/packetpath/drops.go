@@ -315,24 +315,27 @@ func (c *compiler) targets(r *netfilter.Rule) []string {
 func (g jumpGraph) ways(to *netfilter.Chain) []way {
 	type node struct {
 		chain *netfilter.Chain
-		rules []*netfilter.Rule
+		rule  *netfilter.Rule // that jumps on
+		on    int             // the node jumped to
 	}
 	var out []way
 	seen := map[*netfilter.Chain]bool{to: true}
-	queue := []node{{chain: to}}
-	for len(queue) > 0 && len(seen) < 10_000 {
-		n := queue[0]
-		queue = queue[1:]
-		for _, c := range g[n.chain.Name] {
+	nodes := []node{{chain: to}}
+	for i := 0; i < len(nodes); i++ {
+		for _, c := range g[nodes[i].chain.Name] {
 			if seen[c.chain] {
 				continue
 			}
 			seen[c.chain] = true
-			rules := append([]*netfilter.Rule{c.rule}, n.rules...)
-			if c.chain.Base != nil {
-				out = append(out, way{c.chain, rules})
+			nodes = append(nodes, node{c.chain, c.rule, i})
+			if c.chain.Base == nil {
+				continue
 			}
-			queue = append(queue, node{c.chain, rules})
+			w := way{base: c.chain}
+			for k := len(nodes) - 1; k > 0; k = nodes[k].on {
+				w.rules = append(w.rules, nodes[k].rule)
+			}
+			out = append(out, w)
 		}
 	}
 	slices.SortStableFunc(out, func(a, b way) int { return hookRank(a.base.Base.Hook) - hookRank(b.base.Base.Hook) })

@@ -1,13 +1,15 @@
 package packetpath
 
 import (
+	"slices"
+
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 	"github.com/ctaudit/ctaudit/internal/netfilter/xtables"
 )
 
 // budget is how many rules one query may look at, over all classes and jumps: about a second's work. Beyond it the answer
 // depends on the rest.
-const budget = 6_000_000
+const budget = 2_000_000
 
 // Evaluator answers questions about one node. Chains are compiled when a packet first reaches them, and kept for the next
 // query. It is not safe for concurrent use.
@@ -24,11 +26,7 @@ type Evaluator struct {
 
 // Compile prepares a node for several queries. It does no work before a query needs it.
 func Compile(n *Node) *Evaluator {
-	if n.Ruleset == nil {
-		c := *n
-		c.Ruleset = &netfilter.Ruleset{}
-		n = &c
-	}
+	n = sound(n)
 	return &Evaluator{
 		node:     n,
 		parse:    xtables.Ops,
@@ -37,6 +35,36 @@ func Compile(n *Node) *Evaluator {
 		sets:     map[*netfilter.Set]ivset{},
 		setIndex: map[*netfilter.Table]map[string]*netfilter.Set{},
 	}
+}
+
+// sound returns the node with a ruleset that holds no nil, which a document from elsewhere could have.
+func sound(n *Node) *Node {
+	c := *n
+	if c.Ruleset == nil {
+		c.Ruleset = &netfilter.Ruleset{}
+	}
+	whole := func(t *netfilter.Table) bool {
+		return t != nil && !slices.Contains(t.Chains, nil) && !slices.Contains(t.Sets, nil) &&
+			!slices.ContainsFunc(t.Chains, func(c *netfilter.Chain) bool { return slices.Contains(c.Rules, nil) })
+	}
+	if slices.ContainsFunc(c.Ruleset.Tables, func(t *netfilter.Table) bool { return !whole(t) }) {
+		c.Ruleset = &netfilter.Ruleset{Tables: slices.Clone(c.Ruleset.Tables)}
+		for i, t := range c.Ruleset.Tables {
+			if !whole(t) {
+				c.Ruleset.Tables[i] = unsound(t)
+			}
+		}
+	}
+	return &c
+}
+
+// unsound stands for a table that cannot be evaluated: it may do anything.
+func unsound(t *netfilter.Table) *netfilter.Table {
+	out := &netfilter.Table{Backend: netfilter.NFTables, Family: netfilter.INET, Incomplete: "the document is damaged"}
+	if t != nil {
+		out.Backend, out.Family, out.Name, out.Dormant = t.Backend, t.Family, t.Name, t.Dormant
+	}
+	return out
 }
 
 // Evaluate answers one query; see [Evaluator.Evaluate].
@@ -65,7 +93,7 @@ type result struct {
 
 // walk runs the question once. order 1 runs chains of equal priority the other way round.
 func (e *Evaluator) walk(s *setup, order int) result {
-	w := &walker{ev: e, budget: budget, active: map[*cchain]bool{}}
+	w := &walker{ev: e, budget: budget}
 	w.view = view{family: s.family, toNode: s.query.Question == A}
 	r := result{}
 	w.whole = s.start.region

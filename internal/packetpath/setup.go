@@ -222,8 +222,11 @@ func (e *Evaluator) sources(f int) ivset {
 	return out
 }
 
-// destinations are the node's own addresses on the interface for A, any for the others.
+// destinations are the node's own addresses on the interface for A, others' for B, any for a described packet.
 func (e *Evaluator) destinations(q *Query, f int) ivset {
+	if q.Question == B {
+		return e.sources(f)
+	}
 	if q.Question != A {
 		return ivset{{To: width([]int{32, 128}[f])}}
 	}

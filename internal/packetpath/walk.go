@@ -20,7 +20,6 @@ type walker struct {
 	cuts    []box
 	dirty   int
 	partial int // parts that returned early in the chains being run
-	active  map[*cchain]bool
 	via     *crule // the last rule that names INVALID among those that jumped here
 }
 
@@ -49,13 +48,13 @@ const maxDepth = 12_000
 
 // chain runs a chain's rules and returns what falls out of its end or returns.
 func (w *walker) chain(ch *cchain, c *class, depth int) []*class {
-	if ch == nil || depth > maxDepth || w.active[ch] {
+	if ch == nil || depth > maxDepth || ch.active {
 		w.lost(c, "a jump to a chain that is not there or that loops")
 		return nil
 	}
-	w.active[ch] = true
-	defer delete(w.active, ch)
-	live, next := []*class{c}, make([]*class, 0, 2)
+	ch.active = true
+	buf := [2]*class{c}
+	live, next := buf[:1:1], make([]*class, 0, 2)
 	var returned []*class
 	for _, r := range ch.rules {
 		next = next[:0]
@@ -67,6 +66,7 @@ func (w *walker) chain(ch *cchain, c *class, depth int) []*class {
 			break
 		}
 	}
+	ch.active = false
 	return append(returned, live...)
 }
 
