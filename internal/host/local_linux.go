@@ -87,22 +87,25 @@ func (f *fetch) twice(req Request, ev *Evidence) error {
 			rest = append(rest, n)
 		}
 	}
-	started := time.Now()
+	began := time.Now()
 	if err := f.read(sampled, ev.Answers); err != nil {
 		return err
 	}
+	ended := time.Now()
 	if err := f.read(rest, ev.Answers); err != nil {
 		return err
 	}
 	if len(sampled) == 0 {
 		return nil
 	}
-	pause(f.ctx, req.Sample-time.Since(started))
+	pause(f.ctx, req.Sample-time.Since(ended))
 	again := make(map[string]*Answer, len(sampled))
-	ev.Interval = time.Since(started)
+	beganAgain := time.Now()
 	if err := f.read(sampled, again); err != nil {
 		return err
 	}
+	// From the middle of one reading to the middle of the other: on a busy node a reading takes its time.
+	ev.Interval = (beganAgain.Sub(began) + time.Since(ended)) / 2
 	for key, a := range again {
 		ev.Answers[key].Second = a
 	}
