@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ctaudit/ctaudit/internal/host"
+	"github.com/ctaudit/ctaudit/internal/lab"
 	"github.com/ctaudit/ctaudit/internal/lab/labtest"
 	nf "github.com/ctaudit/ctaudit/internal/netfilter"
 )
@@ -64,6 +66,23 @@ func TestNativeRules(t *testing.T) {
 		fmt.Fprintln(&b, "set", compact(t, set))
 	}
 	golden(t, "testdata/native.golden", b.String())
+	if *update {
+		record(t, ns)
+	}
+}
+
+// record writes the dumps of the namespace for the tests that need no kernel.
+func record(t *testing.T, ns *lab.Netns) {
+	t.Helper()
+	ev := evidence(t, ns)
+	if err := os.MkdirAll("testdata/dumps", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range append(dumps(), host.DumpNFGen) {
+		if err := os.WriteFile(dumpFile(d), ev.Answer(need(d)).Data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func compact(t testing.TB, v any) string {
