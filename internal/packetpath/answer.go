@@ -41,22 +41,19 @@ const foldAbove = 256
 
 // settle drops the classes that are empty after all, and finds a packet in each of the others.
 func settle(s *setup, leaves []leaf) []settled {
-	out := make([]settled, 0, len(leaves))
+	order := make([]int, len(leaves))
+	sizes := make([]float64, len(leaves))
 	for i := range leaves {
-		l := &leaves[i]
-		out = append(out, settled{leaf: *l, size: l.boxSize(), certain: l.certain() && l.fate != fateDepends, classes: []*class{l.class}})
+		order[i], sizes[i] = i, leaves[i].boxSize()
 	}
-	slices.SortStableFunc(out, func(a, b settled) int { return cmp.Compare(b.size, a.size) })
-	if len(out) > foldAbove {
-		return fold(s, out)
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(sizes[b], sizes[a]) })
+	out := make([]settled, 0, min(len(leaves), foldAbove))
+	at := map[foldKey]int{}
+	for _, i := range order {
+		x := settled{leaf: leaves[i], size: sizes[i], certain: leaves[i].certain() && leaves[i].fate != fateDepends}
+		out = x.addTo(out, s, at, len(leaves) > foldAbove)
 	}
-	kept := out[:0]
-	for i := range out {
-		if out[i].check(s) {
-			kept = append(kept, out[i])
-		}
-	}
-	return kept
+	return out
 }
 
 // check finds a packet in the class and estimates its size; false when there is none.
@@ -70,31 +67,36 @@ func (x *settled) check(s *setup) bool {
 	return f != foundNo
 }
 
-// fold keeps one class of each fate and list of assumptions, the largest that is not empty, and lets it stand for the others.
-func fold(s *setup, in []settled) []settled {
-	type key struct {
-		fate    fate
-		certain bool
-		reset   bool
-		assumes string
-	}
-	var out []settled
-	at := map[key]int{}
-	for i := range in {
-		x := &in[i]
-		k := key{x.fate, x.certain, x.leaf.reset, strings.Join(x.assuming(), "\n")}
+// foldKey is what classes must share to be folded into one outcome.
+type foldKey struct {
+	fate    fate
+	certain bool
+	reset   bool
+	assumes string
+}
+
+// addTo appends the class where it is not empty. When classes are folded, the largest that is not empty stands for all
+// others of its kind, and these are not looked into.
+func (x *settled) addTo(out []settled, s *setup, at map[foldKey]int, folding bool) []settled {
+	k := foldKey{}
+	if folding {
+		k = foldKey{x.fate, x.certain, x.leaf.reset, strings.Join(x.assuming(), "\n")}
 		if j, ok := at[k]; ok {
 			out[j].classes = append(out[j].classes, x.class)
 			out[j].size += x.size
-			continue
-		}
-		if size := x.size; x.check(s) {
-			x.size = size
-			at[k] = len(out)
-			out = append(out, *x)
+			return out
 		}
 	}
-	return out
+	size := x.size
+	if !x.check(s) {
+		return out
+	}
+	if folding {
+		x.size = size
+		at[k] = len(out)
+	}
+	x.classes = []*class{x.class}
+	return append(out, *x)
 }
 
 // answer builds the answer from one walk.

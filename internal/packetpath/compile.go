@@ -167,6 +167,9 @@ func (r *crule) add(atoms ...atom) {
 		r.steps = append(r.steps, cstep{do: doMatch, group: &group{}})
 	}
 	g := r.steps[len(r.steps)-1].group
+	if g.atoms == nil {
+		g.atoms = make([]atom, 0, 3)
+	}
 	g.atoms = append(g.atoms, atoms...)
 }
 

@@ -1,6 +1,10 @@
 package packetpath
 
-import "github.com/ctaudit/ctaudit/internal/netfilter"
+import (
+	"math/bits"
+
+	"github.com/ctaudit/ctaudit/internal/netfilter"
+)
 
 // dim is a dimension of a packet class: a header field that the packets of one class may differ in. TCP flags are kept
 // apart, as a set of their 256 combinations.
@@ -164,7 +168,10 @@ func (r *region) isCut(p *point) bool {
 
 // boxSize returns how many packets the region has if nothing were cut out of it.
 func (r *region) boxSize() float64 {
-	n := float64(len(r.flags.bytes()))
+	n := 0.0
+	for _, w := range r.flags {
+		n += float64(bits.OnesCount64(w))
+	}
 	for d := range r.set {
 		n *= r.set[d].size()
 	}

@@ -19,7 +19,7 @@ type walker struct {
 	// is more than such a cut: together they say whether a jump's remainder can be joined with what did not jump.
 	cuts    []box
 	dirty   int
-	partial int // parts that returned early in the chains being run
+	partial int    // parts that returned early in the chains being run
 	via     *crule // the last rule that names INVALID among those that jumped here
 }
 
