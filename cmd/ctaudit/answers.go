@@ -44,31 +44,20 @@ func packetText(p packetpath.Packet) string {
 	return fmt.Sprintf("%s %s > %s %s", way, netip.AddrPortFrom(p.Src, p.Sport), netip.AddrPortFrom(p.Dst, p.Dport), p.Flags)
 }
 
-// sentence says what the ruleset does, in one sentence and without a full stop.
+// sentence says what the ruleset does, in one sentence without a full stop. The deciding rule has a field of its own.
 func sentence(a packetpath.Answer) string {
-	by := ""
-	if a.DecidedBy != nil {
-		by = fmt.Sprintf("%s, %s", report.Ref(a.DecidedBy), report.Brief(a.DecidedBy))
-	}
 	switch a.Verdict {
 	case packetpath.Dropped:
-		return subjectOf(a) + " is dropped by " + by
+		return subjectOf(a) + " is dropped"
 	case packetpath.Partly:
-		return fmt.Sprintf("some of what is asked of %s is dropped, the rest passes%s", a.Interface, suffix(" by ", by))
+		return fmt.Sprintf("some of what %s can be is dropped, the rest %s", subjectOf(a), fate(a))
 	case packetpath.Depends:
 		return "what becomes of it depends on " + strings.Join(a.DependsOn, "; ")
 	}
 	if a.Reset == packetpath.ResetNo {
-		return fmt.Sprintf("%s passes%s, and provokes no reset", subjectOf(a), suffix(" by ", by))
+		return subjectOf(a) + " is not dropped, and provokes no reset"
 	}
-	return fmt.Sprintf("%s %s%s", subjectOf(a), fate(a), suffix(": it passes by ", by))
-}
-
-func suffix(word, what string) string {
-	if what == "" {
-		return ""
-	}
-	return word + what
+	return subjectOf(a) + " " + fate(a)
 }
 
 func subjectOf(a packetpath.Answer) string {

@@ -96,7 +96,8 @@ func (n *Node) Facts() *Facts {
 	}
 	for _, fam := range families {
 		f.SNAT[fam] = n.snat(fam)
-		f.DNAT[fam], f.DNATCount[fam] = n.dnat(fam)
+		f.DNAT[fam] = n.dnat(fam)
+		f.DNATCount[fam] = len(f.DNAT[fam].Value)
 	}
 	for _, a := range n.answers {
 		f.Exposure = append(f.Exposure, exposure(a))

@@ -20,9 +20,10 @@ type Facts struct {
 	// ruleset could not be read whole.
 	SNAT map[netfilter.Family]Fact[[]NAT] `json:"snat"`
 	// DNAT are the destination NAT rules reachable from nat PREROUTING and OUTPUT that lead to containers or Services,
-	// by family; at most 20 are listed, DNATCount counts all.
-	DNAT      map[netfilter.Family]Fact[[]NAT] `json:"dnat"`
-	DNATCount map[netfilter.Family]int         `json:"dnatCount"`
+	// by family: the first 20.
+	DNAT map[netfilter.Family]Fact[[]NAT] `json:"dnat"`
+	// DNATCount is how many are listed.
+	DNATCount map[netfilter.Family]int `json:"dnatCount"`
 	// ServiceProxy says who programs Service DNAT: "kube-proxy-iptables", "kube-proxy-nftables", "kube-proxy-ipvs" or "none".
 	ServiceProxy Fact[string] `json:"serviceProxy"`
 

@@ -14,10 +14,11 @@ const listedDNAT = 20
 // snat lists the source NAT rules that nat POSTROUTING reaches for the family.
 func (n *Node) snat(fam netfilter.Family) Fact[[]NAT] {
 	found := []NAT{}
-	n.walkNAT(fam, netfilter.Postrouting, func(t *netfilter.Table, c *netfilter.Chain, r *netfilter.Rule) {
+	n.walkNAT(fam, netfilter.Postrouting, func(t *netfilter.Table, c *netfilter.Chain, r *netfilter.Rule) bool {
 		if nat, ok := n.natRule(natAt{fam, t, c, r}); ok && nat.source() {
 			found = append(found, nat)
 		}
+		return true
 	})
 	if len(found) == 0 {
 		if why, hint := n.unreadFor(fam); why != "" {
@@ -27,35 +28,29 @@ func (n *Node) snat(fam netfilter.Family) Fact[[]NAT] {
 	return known(found)
 }
 
-// dnat lists the first destination NAT rules that nat PREROUTING and OUTPUT reach, and counts all.
-func (n *Node) dnat(fam netfilter.Family) (Fact[[]NAT], int) {
-	found, count := []NAT{}, 0
+// dnat lists the first destination NAT rules that nat PREROUTING and OUTPUT reach. The walk ends there: a kube-proxy node
+// has a hundred thousand rules behind them.
+func (n *Node) dnat(fam netfilter.Family) Fact[[]NAT] {
+	found := []NAT{}
 	seen := map[*netfilter.Rule]bool{}
-	visit := func(t *netfilter.Table, c *netfilter.Chain, r *netfilter.Rule) {
-		if seen[r] || !mayDNAT(t, r) {
-			return
+	visit := func(t *netfilter.Table, c *netfilter.Chain, r *netfilter.Rule) bool {
+		if !mayDNAT(t, r) || seen[r] {
+			return true
 		}
 		seen[r] = true
-		if len(found) >= listedDNAT && r.Ops == nil {
-			count++
-			return
-		}
-		nat, ok := n.natRule(natAt{fam, t, c, r})
-		if !ok || nat.source() {
-			return
-		}
-		if count++; len(found) < listedDNAT {
+		if nat, ok := n.natRule(natAt{fam, t, c, r}); ok && !nat.source() {
 			found = append(found, nat)
 		}
+		return len(found) < listedDNAT
 	}
 	n.walkNAT(fam, netfilter.Prerouting, visit)
 	n.walkNAT(fam, netfilter.Output, visit)
-	if count == 0 {
+	if len(found) == 0 {
 		if why, hint := n.unreadFor(fam); why != "" {
-			return unknown[[]NAT](why, hint), 0
+			return unknown[[]NAT](why, hint)
 		}
 	}
-	return known(found), count
+	return known(found)
 }
 
 // mayDNAT is the cheap look at a rule's text before it is parsed.
@@ -70,19 +65,22 @@ func mayDNAT(t *netfilter.Table, r *netfilter.Rule) bool {
 	return false
 }
 
+// visitor is shown a rule; false ends the walk of its table.
+type visitor func(*netfilter.Table, *netfilter.Chain, *netfilter.Rule) bool
+
 // walkNAT visits every rule that the nat-type base chains at the hook reach, each chain once.
-func (n *Node) walkNAT(fam netfilter.Family, hook netfilter.Hook, visit func(*netfilter.Table, *netfilter.Chain, *netfilter.Rule)) {
+func (n *Node) walkNAT(fam netfilter.Family, hook netfilter.Hook, visit visitor) {
 	for _, t := range n.ruleset.Tables {
 		if t.Dormant || !t.Family.Covers(fam) {
 			continue
 		}
-		w := natWalk{table: t, chains: map[string]*netfilter.Chain{}, seen: map[string]bool{}, visit: visit}
-		for _, c := range t.Chains {
-			w.chains[c.Name] = c
-		}
+		w := natWalk{table: t, seen: map[string]bool{}, visit: visit}
 		for _, c := range t.Chains {
 			if c.Base != nil && c.Base.Type == netfilter.NATChain && c.Base.Hook == hook {
 				w.enter(c)
+				if w.done {
+					return
+				}
 			}
 		}
 	}
@@ -92,7 +90,19 @@ type natWalk struct {
 	table  *netfilter.Table
 	chains map[string]*netfilter.Chain
 	seen   map[string]bool
-	visit  func(*netfilter.Table, *netfilter.Chain, *netfilter.Rule)
+	visit  visitor
+	done   bool
+}
+
+// chain finds a chain by name; the index is made when the first jump is met.
+func (w *natWalk) chain(name string) *netfilter.Chain {
+	if w.chains == nil {
+		w.chains = make(map[string]*netfilter.Chain, len(w.table.Chains))
+		for _, c := range w.table.Chains {
+			w.chains[c.Name] = c
+		}
+	}
+	return w.chains[name]
 }
 
 // enter visits without recursion, so that no jump chain is too deep for it.
@@ -106,9 +116,12 @@ func (w *natWalk) enter(first *netfilter.Chain) {
 		}
 		w.seen[c.Name] = true
 		for _, r := range c.Rules {
-			w.visit(w.table, c, r)
+			if !w.visit(w.table, c, r) {
+				w.done = true
+				return
+			}
 			for _, name := range w.targets(r) {
-				if next := w.chains[name]; next != nil && !w.seen[name] {
+				if next := w.chain(name); next != nil && !w.seen[name] {
 					todo = append(todo, next)
 				}
 			}
