@@ -68,6 +68,13 @@ weigh(place, ds, finding) := result.fail(place, finding.message, {
 	"fix": finding.tidy,
 })
 
+# The commands that take rules of a chain away, the last first: numbers count from the top.
+delete(ds) := fix.lines([fix.delete(d.rule) |
+	some n in array.reverse(sort({d.rule.number | some d in ds}))
+	some d in ds
+	d.rule.number == n
+])
+
 # The commands that drop what the rules were meant to drop.
 remedy(ds) := fix.drop_invalid(lead(ds).families[0], lead(ds).rule) if {
 	count(lead(ds).families) > 0

@@ -17,19 +17,21 @@ egress(f) := {result.not_applicable(text.family[f], sprintf("Not exposed to repl
 	count(gaps) > 0
 } else := {result.not_applicable(text.family[f], sprintf("No %s default route leaves this node, so there is no uplink to ask about; for another interface: ctaudit trace --question A --in IFACE.", [text.protocol[f]]))} if {
 	count(asked_or_known(f)) == 0
-} else := {uplink(f, name) | some name in asked_or_known(f)}
+} else := asked(f) | unasked(f)
 
 asked_or_known(f) := {e.interface | some e in path.uplinks; e.family == f} | {name | some name in path.uplink_names(f)}
 
-uplink(f, name) := judged(e) if {
-	some e in path.uplinks
-	e.family == f
-	e.interface == name
-} else := result.unknown(
+# A snapshot may name two links alike, so a name can have more than one answer.
+asked(f) := {judged(e) | some e in path.uplinks; e.family == f}
+
+unasked(f) := {result.unknown(
 	sprintf("%s %s", [text.family[f], name]),
 	sprintf("The ruleset was not evaluated for the uplink %s.", [name]),
 	node.default_hint,
-)
+) |
+	some name in asked_or_known(f)
+	not name in {e.interface | some e in path.uplinks; e.family == f}
+}
 
 judged(e) := result.pass(
 	path.subject(e),

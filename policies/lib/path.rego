@@ -160,7 +160,7 @@ exposed_why(e) := sprintf("%s sends the reset itself", [text.rule(e.decidedBy)])
 rank := {"exposed": 0, "unknown": 1, "protected": 2, "liberal": 3, "not-applicable": 4}
 
 # The exposures to question A, one an uplink and family.
-uplinks := [e | some e in input.exposure; e.question == "A"]
+uplinks := [e | some e in input.exposure; e.question == "A"; e.family in families]
 
 # The exposures to question B: one a family stands for all container-facing interfaces, an exposed one if there is any.
 # Names of veths change with every pod, so they may not become subjects.

@@ -13,7 +13,6 @@
 package control.drop["CT-DROP-013"]
 
 import data.lib.drops
-import data.lib.fix
 import data.lib.node
 import data.lib.text
 
@@ -53,7 +52,7 @@ results contains drops.weigh(place, ds, {
 	"severity": node.base_severity,
 	"evidence": drops.evidence(ds),
 	"fix": drops.remedy(ds),
-	"tidy": fix.delete(drops.lead(ds).rule),
+	"tidy": drops.delete(ds),
 }) if {
 	some place, ds in drops.by_place(dead)
 }

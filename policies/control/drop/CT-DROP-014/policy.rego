@@ -13,7 +13,6 @@
 package control.drop["CT-DROP-014"]
 
 import data.lib.drops
-import data.lib.fix
 import data.lib.text
 
 dead := [d | some d in input.drops; in_nat(d)]
@@ -34,7 +33,7 @@ results contains drops.weigh(place, ds, {
 	"severity": "medium",
 	"evidence": drops.evidence(ds),
 	"fix": drops.remedy(ds),
-	"tidy": fix.delete(drops.lead(ds).rule),
+	"tidy": drops.delete(ds),
 }) if {
 	some place, ds in drops.by_place(dead)
 }

@@ -37,7 +37,7 @@ results contains result.fail(
 	{
 		"evidence": drops.evidence(ds),
 		"fix": fix.lines([
-			fix.delete(drops.lead(ds).rule),
+			drops.delete(ds),
 			drops.remedy(ds),
 		]),
 	},

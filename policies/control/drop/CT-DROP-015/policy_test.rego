@@ -33,6 +33,12 @@ test_ingress_is_critical_at_any_priority if {
 	startswith(r.fix, "nft delete rule inet firewall in handle 11\nnft add table")
 }
 
+test_all_rules_are_deleted_from_below if {
+	second := fixture.patch(early, {"rule": {"number": 12}})
+	r := judge(fixture.patch(node, {"drops": [early, second]}))
+	startswith(r.fix, "iptables-nft -t raw -D PREROUTING 12\niptables-nft -t raw -D PREROUTING 1\n")
+}
+
 test_narrow_drop_passes if {
 	judge(fixture.patch(node, {"drops": [fixture.patch(early, {"catastrophic": false})]})).outcome == "pass"
 }

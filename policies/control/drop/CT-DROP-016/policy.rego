@@ -31,7 +31,7 @@ results contains result.fail(
 		"severity": severity(ds),
 		"evidence": drops.evidence(ds),
 		"fix": fix.lines([
-			fix.delete(drops.lead(ds).rule),
+			drops.delete(ds),
 			drops.remedy(ds),
 		]),
 	},

@@ -46,7 +46,7 @@ judge(place, ds, v) := result.unknown(place, sprintf("%s answers INVALID packets
 } else := result.fail(place, sprintf("%s would answer INVALID packets with a reset, but gets none that matter: %s.", [drops.named(ds), v.why]), {
 	"severity": "info",
 	"evidence": drops.evidence(ds),
-	"fix": fix.delete(drops.lead(ds).rule),
+	"fix": drops.delete(ds),
 }) if {
 	v.state == "protected"
 } else := result.fail(place, sprintf("%s answers INVALID packets with a TCP reset and so kills the connection itself.", [drops.named(ds)]), {
@@ -60,7 +60,7 @@ severity("liberal") := "low"
 
 severity(state) := node.base_severity if state != "liberal"
 
-remedy(ds) := fix.lines([fix.delete(drops.lead(ds).rule), drops.remedy(ds)])
+remedy(ds) := fix.lines([drops.delete(ds), drops.remedy(ds)])
 
 results contains result.fail(
 	sprintf("%s icmp", [place]),

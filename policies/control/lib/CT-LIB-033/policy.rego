@@ -60,7 +60,7 @@ settled if host.state in {"liberal", "protected", "not-applicable"}
 
 results contains result.unknown(
 	"node",
-	sprintf("be_liberal could not be read in %d of %d containers: %s.", [count(unread_inside), count(input.containers), c.liberal.why]),
+	sprintf("be_liberal could not be read in %d of %d containers; %s.", [count(unread_inside), count(input.containers), node.gap(c.name, c.liberal).why]),
 	node.hint([node.gap(c.name, c.liberal)]),
 ) if {
 	count(liberal_inside) == 0
