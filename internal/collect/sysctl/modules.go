@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/ctaudit/ctaudit/internal/collect"
 	"github.com/ctaudit/ctaudit/internal/host"
@@ -46,13 +47,21 @@ func namedModules(f confFile, arguments bool) []snapshot.ModuleLoad {
 	var out []snapshot.ModuleLoad
 	confLines(f.data, func(_ int, line string) {
 		if arguments {
-			line = strings.Fields(line)[0]
+			line, _, _ = strings.Cut(strings.TrimSpace(strings.Map(blank, line)), " ")
 		}
 		if isModule(line) {
 			out = append(out, snapshot.ModuleLoad{Module: line, File: f.path})
 		}
 	})
 	return out
+}
+
+// blank makes every white space a space: a line of nothing but form feeds has no word.
+func blank(r rune) rune {
+	if unicode.IsSpace(r) {
+		return ' '
+	}
+	return r
 }
 
 // cmdlineModules reads modules_load=a,b and rd.modules_load= (for the initial RAM disk), written with "-" or "_"
