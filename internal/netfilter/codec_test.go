@@ -173,6 +173,7 @@ func FuzzOpsJSON(f *testing.F) {
 		if o.UnmarshalJSON(in) != nil {
 			return
 		}
+		_ = o.String() // must not panic on what no reader writes
 		first, err := o.MarshalJSON()
 		if err != nil {
 			t.Fatal(err)
