@@ -100,12 +100,26 @@ func (x *settled) addTo(out []settled, s *setup, at map[foldKey]int, folding boo
 }
 
 // answer builds the answer from one walk.
-func (e *Evaluator) answer(s *setup, r result) Answer {
+func (e *Evaluator) answer(s *setup, leaves []leaf) Answer {
+	a, all := e.judge(s, leaves)
+	a.DependsOn = append(a.DependsOn, e.opaqueHooks(s, &a)...)
+	a.Shadowed = e.shadowed(s, &a, all)
+	return a
+}
+
+// verdicts is the answer without what needs no second opinion: the shadowed drops.
+func (e *Evaluator) verdicts(s *setup, leaves []leaf) Answer {
+	a, _ := e.judge(s, leaves)
+	return a
+}
+
+// judge says what the walk's classes mean.
+func (e *Evaluator) judge(s *setup, leaves []leaf) (Answer, []settled) {
 	a := Answer{Question: s.query.Question, Family: s.family, Interface: s.query.In, Path: []Step{}, Outcomes: []Outcome{}, Shadowed: []Shadow{}}
 	if s.query.Question == B {
 		a.Interface = s.query.Out
 	}
-	all := settle(s, r.leaves)
+	all := settle(s, leaves)
 	certainByRegion(all)
 	a.Verdict, a.Reset = verdict(all), reset(s, all)
 	a.DependsOn = dependsOn(&a, all)
@@ -115,9 +129,7 @@ func (e *Evaluator) answer(s *setup, r result) Answer {
 	for i := range all {
 		a.Outcomes = append(a.Outcomes, all[i].outcome(s))
 	}
-	a.DependsOn = append(a.DependsOn, e.opaqueHooks(s, &a)...)
-	a.Shadowed = e.shadowed(s, &a, all)
-	return a
+	return a, all
 }
 
 // decided fills in what the deciding class says.
@@ -184,7 +196,7 @@ func reset(s *setup, all []settled) Reset {
 		case all[i].fate == fateReset:
 			yesAny = true
 			sure = sure || all[i].certain
-		case all[i].fate == fateDepends, all[i].fate == fateDelivered && s.state == ctNew && !s.forwarded:
+		case all[i].fate == fateDepends, all[i].fate == fateDelivered && s.state == ctNew:
 			open = true
 		default:
 			noAny = true

@@ -77,45 +77,33 @@ func (e *Evaluator) Evaluate(q Query) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	first := e.walk(s, 0)
-	a := e.answer(s, first)
-	if first.tied {
-		e.tied(s, &a, e.walk(s, 1))
+	a := e.answer(s, e.walk(s, 0))
+	if n := e.orders(s); n > 1 {
+		e.tryOrders(s, &a, n)
 	}
 	return a, nil
 }
 
-// result is what one walk found.
-type result struct {
-	leaves []leaf
-	tied   bool // chains of equal priority were on the way
-}
-
-// walk runs the question once. order 1 runs chains of equal priority the other way round.
-func (e *Evaluator) walk(s *setup, order int) result {
-	w := &walker{ev: e, budget: budget}
+// walk runs the question once, with chains of equal priority in the order of that number: see turn.
+func (e *Evaluator) walk(s *setup, order int) []leaf {
+	w := &walker{ev: e, budget: budget, order: order}
 	w.view = view{family: s.family, toNode: s.query.Question == A}
-	r := result{}
 	w.whole = s.start.region
-	live := w.stages(s, s.stages, order, []*class{s.start}, &r)
-	rejected := w.resets
-	w.resets = nil
-	w.provoke(s, s.answerStages, order, w.finish(live, s), s.forwarded, &r)
-	w.provoke(s, s.rejectStages, order, rejected, false, &r)
-	r.leaves = w.leaves
-	return r
+	live := w.stages(s, s.stages, []*class{s.start})
+	rejected, wire := w.resets, w.wire
+	w.resets, w.wire = nil, nil
+	w.provoke(s, s.answerStages, w.finish(live, s), s.forwarded)
+	w.provoke(s, s.rejectStages, rejected, false)
+	w.provoke(s, s.rejectStages[len(s.rejectStages)-1:], wire, false)
+	return w.leaves
 }
 
 // stages runs classes through a list of hooks and returns those that come out at its end.
-func (w *walker) stages(s *setup, stages []stage, order int, live []*class, r *result) []*class {
+func (w *walker) stages(s *setup, stages []stage, live []*class) []*class {
 	for _, st := range stages {
 		w.view.hook, w.view.in, w.view.out = st.hook, st.in, st.out
 		w.view.bridge = w.ev.bridged(st)
-		chains := w.ev.stageChains(st, s.family)
-		if turnTies(chains, order) {
-			r.tied = true
-		}
-		for _, b := range chains {
+		for _, b := range s.chains(w.ev, st, w.order) {
 			if len(live) == 0 {
 				return nil
 			}
@@ -150,10 +138,10 @@ func (w *walker) uniform(b *baseChain, live []*class, state ctState) ([]*class, 
 	}
 	probe := *live[0]
 	probe.region, probe.assume, probe.wide, probe.accept, probe.steps = w.whole, nil, false, nil, nil
-	leaves, resets := len(w.leaves), len(w.resets)
+	leaves, resets, wire := len(w.leaves), len(w.resets), len(w.wire)
 	w.runBase(b, &probe, state)
-	same := len(w.leaves) == leaves && len(w.resets) == resets && len(w.accepted) == 1 && w.accepted[0].region == w.whole
-	w.leaves, w.resets = w.leaves[:leaves], w.resets[:resets]
+	same := len(w.leaves) == leaves && len(w.resets) == resets && len(w.wire) == wire && len(w.accepted) == 1 && w.accepted[0].region == w.whole
+	w.leaves, w.resets, w.wire = w.leaves[:leaves], w.resets[:resets], w.wire[:wire]
 	if !same || w.accepted[0].assume != nil {
 		return nil, false
 	}

@@ -12,6 +12,7 @@ import (
 type concrete struct {
 	fields    map[nf.Field]nf.Value
 	mark      uint32
+	out       string // a forwarded packet's: PREROUTING does not see it yet
 	untracked bool
 	template  bool
 	guesses   map[string]bool // the truth of undecided predicates
@@ -22,6 +23,12 @@ type verdictText string
 // run sends the packet through hooks; "" means that it came out.
 func (p *concrete) run(node *Node, hooks []nf.Hook, fam nf.Family) verdictText {
 	for _, h := range hooks {
+		if p.out != "" {
+			p.fields[nf.OIFName] = nf.Value{}
+			if h != nf.Prerouting {
+				p.fields[nf.OIFName] = nf.Name(p.out)
+			}
+		}
 		type base struct {
 			t *nf.Table
 			c *nf.Chain
@@ -251,11 +258,15 @@ func resetFields(pk Packet, flags uint8) map[nf.Field]nf.Value {
 	}
 }
 
-// fateOf is question A for one packet.
+// fateOf is question A, or with an outgoing interface question B, for one packet.
 func fateOf(node *Node, pk Packet, guesses map[string]bool) string {
 	flags := parseFlags(pk.Flags)
-	p := &concrete{fields: packetFields(pk, flags), guesses: guesses}
-	v := p.run(node, []nf.Hook{nf.Prerouting, nf.Input}, nf.IP)
+	p := &concrete{fields: packetFields(pk, flags), guesses: guesses, out: pk.Out}
+	way := []nf.Hook{nf.Prerouting, nf.Input}
+	if pk.Out != "" {
+		way = []nf.Hook{nf.Prerouting, nf.Forward, nf.Postrouting}
+	}
+	v := p.run(node, way, nf.IP)
 	switch {
 	case v == "drop", v == "reset" && flags&rst != 0:
 		return "dropped"
@@ -265,10 +276,14 @@ func fateOf(node *Node, pk Packet, guesses map[string]bool) string {
 		return "delivered"
 	}
 	answer := &concrete{fields: resetFields(pk, flags), guesses: guesses}
-	if node.FwmarkReflect[nf.IP] {
+	way = []nf.Hook{nf.Output, nf.Postrouting}
+	if v == "" && pk.Out != "" { // the pod answers
+		answer.fields[nf.IIFName], answer.out = nf.Name(pk.Out), pk.In
+		way = []nf.Hook{nf.Prerouting, nf.Forward, nf.Postrouting}
+	} else if node.FwmarkReflect[nf.IP] {
 		answer.mark = p.mark
 	}
-	if answer.run(node, []nf.Hook{nf.Output, nf.Postrouting}, nf.IP) != "" {
+	if answer.run(node, way, nf.IP) != "" {
 		return "dropped"
 	}
 	return "reset"

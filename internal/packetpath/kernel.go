@@ -40,6 +40,12 @@ func (c *compiler) ext(x netfilter.Ext) []atom {
 		}
 	case "physdev":
 		return []atom{{kind: atomBridge, text: text, invert: x.Invert}}
+	case "policy":
+		// The question's packets are no IPsec: xt_policy.c, policy_mt(), without a secpath.
+		if strings.Contains(x.Args, "--pol none") != x.Invert {
+			return always
+		}
+		return never
 	case "owner":
 		return owner(x, guess, never)
 	case "rpfilter":
@@ -154,7 +160,3 @@ func (c *compiler) assign(a netfilter.Assign, r *crule) (cstep, bool) {
 	}
 	return cstep{do: doAssign, assign: a, text: text}, true
 }
-
-var loopback = [2]ivset{nums(0x7f000000, 0x7fffffff), {netfilter.Exactly(netfilter.Num(1))}}
-
-var multicast = [2]ivset{nums(0xe0000000, 0xefffffff), {{From: netfilter.Value{Hi: 0xff << 56}, To: maxValue}}}

@@ -249,24 +249,3 @@ func path(x *settled) []Step {
 	slices.Reverse(out)
 	return out
 }
-
-// tied compares with the answer of the other order of chains at equal priority.
-func (e *Evaluator) tied(s *setup, a *Answer, other result) {
-	b := e.answer(s, other)
-	if a.Verdict == b.Verdict && a.Reset == b.Reset && slices.EqualFunc(a.Outcomes, b.Outcomes, sameOutcome) {
-		return
-	}
-	text := "the order in which base chains of equal priority were registered"
-	for i := range a.Outcomes {
-		a.Outcomes[i].Assuming = append(a.Outcomes[i].Assuming, text)
-	}
-	if a.Verdict != b.Verdict || a.Reset != b.Reset {
-		a.Verdict, a.Reset = Depends, ResetDepends
-		a.DependsOn = append(a.DependsOn, text)
-		slices.Sort(a.DependsOn)
-	}
-}
-
-func sameOutcome(a, b Outcome) bool {
-	return a.Fate == b.Fate && a.Region == b.Region && slices.Equal(a.Assuming, b.Assuming)
-}

@@ -190,13 +190,18 @@ func TestAgainstInterpreter(t *testing.T) {
 		node := testNode()
 		node.Ruleset = g.ruleset()
 		node.FwmarkReflect = map[nf.Family]bool{nf.IP: rapid.Bool().Draw(rt, "reflect")}
-		a, err := Evaluate(node, Query{Question: A, Family: nf.IP, In: "eth0", Sport: []PortRange{{0, 65535}}, Dport: []PortRange{{0, 65535}}, Flags: someFlags,
-			Src: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}, Dst: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}})
+		q := Query{Question: A, Family: nf.IP, In: "eth0", Sport: []PortRange{{0, 65535}}, Dport: []PortRange{{0, 65535}}, Flags: someFlags,
+			Src: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}, Dst: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}
+		if rapid.Bool().Draw(rt, "forwarded") {
+			q.Question, q.Out = B, "docker0"
+		}
+		a, err := Evaluate(node, q)
 		if err != nil {
 			rt.Fatal(err)
 		}
 		for range 40 {
 			pk := g.packet()
+			pk.Out = q.Out
 			guesses := map[string]bool{"u32 a": rapid.Bool().Draw(rt, "a"), "u32 b": rapid.Bool().Draw(rt, "b"), "u32 c": rapid.Bool().Draw(rt, "c")}
 			want := fateOf(node, pk, guesses)
 			var got []string
@@ -225,7 +230,7 @@ func checkWitnesses(rt *rapid.T, node *Node, a Answer) {
 			continue
 		}
 		w := o.Witness
-		b, err := Evaluate(node, Query{Question: Custom, Family: nf.IP, In: w.In, Src: host(w.Src), Dst: host(w.Dst),
+		b, err := Evaluate(node, Query{Question: Custom, Family: nf.IP, In: w.In, Out: w.Out, Src: host(w.Src), Dst: host(w.Dst),
 			Sport: []PortRange{{w.Sport, w.Sport}}, Dport: []PortRange{{w.Dport, w.Dport}}, Flags: []uint8{parseFlags(w.Flags)}, Fields: w.Fields})
 		same := len(b.Outcomes) > 0
 		for _, x := range b.Outcomes { // several: an undecided predicate that makes no difference

@@ -2,7 +2,7 @@ package packetpath
 
 // provoke follows the RSTs that classes provoke through the given hooks; what comes out reaches the peer. remote: another
 // host sends them.
-func (w *walker) provoke(s *setup, stages []stage, order int, classes []*class, remote bool, r *result) {
+func (w *walker) provoke(s *setup, stages []stage, classes []*class, remote bool) {
 	if len(classes) == 0 {
 		return
 	}
@@ -16,7 +16,7 @@ func (w *walker) provoke(s *setup, stages []stage, order int, classes []*class, 
 		}
 		live[i] = &d
 	}
-	for _, c := range w.stages(s, stages, order, live, r) {
+	for _, c := range w.stages(s, stages, live) {
 		w.leaves = append(w.leaves, leaf{class: c, fate: fateReset, by: c.accept.id(), reset: true})
 	}
 	w.view.reset, w.view.remote = false, false

@@ -96,6 +96,8 @@ func TestXtablesWithoutEntry(t *testing.T) {
 		"-m iprange --src-range 1.0.0.0-223.255.255.255":                                Dropped,
 		"-m physdev --physdev-in eth1":                                                  NotDropped,
 		"-m physdev ! --physdev-in eth1":                                                Dropped,
+		"-m policy --dir in --pol none":                                                 Dropped,
+		"-m policy --dir in --pol ipsec":                                                NotDropped,
 		"-m rpfilter --invert":                                                          NotDropped,
 		"-m conntrack --ctstate INVALID -m comment --comment \"-j ACCEPT of INVALID\"":     Dropped,
 		"-m conntrack --ctstate INVALID -m conntrack ! --ctstate INVALID":                  NotDropped,

@@ -19,6 +19,7 @@ type setup struct {
 	answerStages []stage // of the RST that the receiver answers with
 	rejectStages []stage // of a RST that a REJECT rule sends
 	like         point   // what a witness should look like
+	tieList      []tie   // see ties
 }
 
 func (e *Evaluator) setup(q Query) (*setup, error) {
@@ -242,37 +243,4 @@ func (e *Evaluator) destinations(q *Query, f int) ivset {
 		}
 	}
 	return newSet(list)
-}
-
-// turnTies puts chains of equal priority in the other order when asked to, and reports whether there are any.
-func turnTies(chains []*baseChain, order int) bool {
-	tied := false
-	for i := 0; i < len(chains); {
-		j := i + 1
-		for j < len(chains) && chains[j].priority == chains[i].priority {
-			j++
-		}
-		if j-i > 1 && unknownOrder(chains[i:j]) {
-			tied = true
-			if order == 1 {
-				for a, b := i, j-1; a < b; a, b = a+1, b-1 {
-					chains[a], chains[b] = chains[b], chains[a]
-				}
-			}
-		}
-		i = j
-	}
-	return tied
-}
-
-// unknownOrder reports whether the chains' order matters and the kernel did not tell it: nat chains see no such packet.
-func unknownOrder(chains []*baseChain) bool {
-	known, matter := true, 0
-	for _, b := range chains {
-		known = known && b.place > 0
-		if b.kind != baseNAT {
-			matter++
-		}
-	}
-	return !known && matter > 1
 }

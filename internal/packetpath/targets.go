@@ -175,6 +175,10 @@ func (r *ruleRun) reject(v *netfilter.Verdict, c *class) {
 	id := r.id()
 	d.accept = &acceptance{id, 99}
 	d.steps = &stepNode{step{r.base, r.packet(), "reject", id}, rest.steps}
+	if r.base.table.Family == netfilter.Netdev {
+		r.wire = append(r.wire, &d) // nft_reject_netdev.c hands the RST to the device: no OUTPUT, no POSTROUTING
+		return
+	}
 	r.resets = append(r.resets, &d)
 }
 

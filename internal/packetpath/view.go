@@ -282,7 +282,9 @@ const (
 // field returns what a match reads. Source: net/netfilter/nft_meta.c, nft_meta_get_eval().
 func (v *view) field(f netfilter.Field, c *class) (netfilter.Value, fieldState) {
 	switch f {
-	case netfilter.IIFName, netfilter.IIF, netfilter.IIFGroup, netfilter.IIFType, netfilter.IIFKind:
+	case netfilter.IIFType:
+		return v.iifType()
+	case netfilter.IIFName, netfilter.IIF, netfilter.IIFGroup, netfilter.IIFKind:
 		return linkField(v.in, f)
 	case netfilter.OIFName, netfilter.OIF, netfilter.OIFGroup, netfilter.OIFType, netfilter.OIFKind:
 		return linkField(v.out, inward(f))
@@ -320,6 +322,19 @@ func (v *view) lookups(f string) (netfilter.Value, fieldState) {
 		return netfilter.Num(2), fieldKnown // question A asks about addresses of that interface
 	}
 	return netfilter.Value{}, fieldUnknown
+}
+
+// iifType: later kernels read the type of the link that the packet buffer is on (NFT_META_IFTYPE, skb->dev; measured on
+// 6.18), earlier ones that of the incoming link. They differ once ip_output() has set the outgoing link.
+func (v *view) iifType() (netfilter.Value, fieldState) {
+	in, inState := linkField(v.in, netfilter.IIFType)
+	if v.hook != netfilter.Postrouting && v.hook != netfilter.Egress {
+		return in, inState
+	}
+	if out, outState := linkField(v.out, netfilter.IIFType); out != in || outState != inState {
+		return netfilter.Value{}, fieldUnknown
+	}
+	return in, inState
 }
 
 func (v *view) nfproto() uint64 {

@@ -10,11 +10,13 @@ type walker struct {
 	view   view
 	base   *baseChain
 	budget int
+	order  int
 	whole  *region // all packets of the question
 	leaves []leaf
 	// accepted are the classes that the base chain being run lets through.
 	accepted []*class
-	resets   []*class // classes rejected with a TCP reset in the base chain being run
+	resets   []*class // classes rejected with a TCP reset
+	wire     []*class // the same in netdev chains
 	// cuts are the boxes that terminal rules took out of the class since the walk began, and dirty counts everything that
 	// is more than such a cut: together they say whether a jump's remainder can be joined with what did not jump.
 	cuts    []box

@@ -1,0 +1,126 @@
+package packetpath
+
+import (
+	"slices"
+
+	"github.com/ctaudit/ctaudit/internal/netfilter"
+	"github.com/ctaudit/ctaudit/internal/netfilter/xtables"
+)
+
+// way is a base chain and the rules through which it leads to a chain, first jump first.
+type way struct {
+	base  *netfilter.Chain
+	rules []*netfilter.Rule
+}
+
+// findWays finds how base chains lead to each drop.
+func (e *Evaluator) findWays() {
+	graphs := map[*netfilter.Table]jumpGraph{}
+	for i := range e.drops {
+		d := &e.drops[i]
+		if d.chain.Base != nil {
+			d.ways = []way{{base: d.chain}}
+		} else {
+			g, ok := graphs[d.table]
+			if !ok {
+				g = e.jumps(d.table)
+				graphs[d.table] = g
+			}
+			d.ways = g.ways(d.chain)
+		}
+		for _, w := range d.ways {
+			if len(d.Hooks) == 0 {
+				d.Priority = w.base.Base.Priority
+			}
+			if !slices.Contains(d.Hooks, w.base.Base.Hook) {
+				d.Hooks = append(d.Hooks, w.base.Base.Hook)
+			}
+		}
+	}
+}
+
+// caller is a rule that jumps to a chain.
+type caller struct {
+	chain *netfilter.Chain
+	rule  *netfilter.Rule
+}
+
+// jumpGraph holds a table's callers by the chain called.
+type jumpGraph map[string][]caller
+
+func (e *Evaluator) jumps(t *netfilter.Table) jumpGraph {
+	g := jumpGraph{}
+	comp := &compiler{e: e, table: t}
+	for _, c := range t.Chains {
+		for _, r := range c.Rules {
+			for _, name := range comp.targets(r) {
+				g[name] = append(g[name], caller{c, r})
+			}
+		}
+	}
+	return g
+}
+
+// targets are the chains that a rule jumps to. An xtables rule need not be parsed for that.
+func (c *compiler) targets(r *netfilter.Rule) []string {
+	if r.Ops == nil {
+		if name, _ := xtables.Target(r.Text); name != "" {
+			return []string{name}
+		}
+		return nil
+	}
+	var out []string
+	for _, op := range r.Ops {
+		switch op := op.(type) {
+		case netfilter.Verdict:
+			if op.Chain != "" {
+				out = append(out, op.Chain)
+			}
+		case netfilter.VMap:
+			if s := c.set(op.Set); s != nil {
+				for i := range s.Elements {
+					if v := s.Elements[i].Verdict; v != nil && v.Chain != "" {
+						out = append(out, v.Chain)
+					}
+				}
+			}
+		}
+	}
+	return out
+}
+
+// ways searches backwards from a chain to base chains, the shortest way to each.
+func (g jumpGraph) ways(to *netfilter.Chain) []way {
+	type node struct {
+		chain *netfilter.Chain
+		rule  *netfilter.Rule // that jumps on
+		on    int             // the node jumped to
+	}
+	var out []way
+	seen := map[*netfilter.Chain]bool{to: true}
+	nodes := []node{{chain: to}}
+	for i := 0; i < len(nodes); i++ {
+		for _, c := range g[nodes[i].chain.Name] {
+			if seen[c.chain] {
+				continue
+			}
+			seen[c.chain] = true
+			nodes = append(nodes, node{c.chain, c.rule, i})
+			if c.chain.Base == nil {
+				continue
+			}
+			w := way{base: c.chain}
+			for k := len(nodes) - 1; k > 0; k = nodes[k].on {
+				w.rules = append(w.rules, nodes[k].rule)
+			}
+			out = append(out, w)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b way) int { return hookRank(a.base.Base.Hook) - hookRank(b.base.Base.Hook) })
+	return out
+}
+
+func hookRank(h netfilter.Hook) int {
+	return slices.Index([]netfilter.Hook{netfilter.Ingress, netfilter.Prerouting, netfilter.Input, netfilter.Forward,
+		netfilter.Output, netfilter.Postrouting, netfilter.Egress}, h)
+}
