@@ -15,7 +15,7 @@ import (
 // its ruleset lets through with a RST, for nothing listens on it, and has no connection that a segment could belong to.
 // It tracks no flow from the middle (nf_conntrack_tcp_loose=0): every segment without a plain SYN is INVALID to conntrack.
 //
-// Way back: sources in [Bench.Sources] of a port are routed out of that port.
+// Way back: sources in [Bench.Sources] of a port are routed out of that port. It forwards from one port to the other.
 type Bench struct {
 	Node  *Netns
 	peer  *Netns
@@ -137,6 +137,7 @@ func (b *Bench) settings() error {
 	var errs []error
 	for _, s := range [][2]string{
 		{"net.ipv4.conf.all.rp_filter", "0"}, {"net.ipv4.conf.default.rp_filter", "0"},
+		{"net.ipv4.ip_forward", "1"}, {"net.ipv6.conf.all.forwarding", "1"},
 		{"net.ipv6.conf.all.accept_ra", "0"}, {"net.ipv6.conf.default.accept_ra", "0"},
 		{"net.ipv6.conf.default.accept_dad", "0"}, {"net.ipv6.conf.default.router_solicitations", "0"},
 		// An ICMP error for every probe, and not a few a second.

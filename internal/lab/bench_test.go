@@ -72,3 +72,39 @@ func TestBenchSeesEveryFate(t *testing.T) {
 		})
 	}
 }
+
+// A segment from one port's sources to the other's goes through, and so does the RST that answers it.
+func TestBenchForwards(t *testing.T) {
+	labtest.Require(t, "nft")
+	tests := []struct {
+		rules string
+		want  lab.Fate
+	}{
+		{"", lab.Reset},
+		{"table inet x { chain f { type filter hook forward priority 0; ct state invalid drop; }; }", lab.Silence},
+		{"table inet x { chain f { type filter hook forward priority 0; tcp flags rst drop; }; }", lab.Silence},
+		{"table inet x { chain f { type filter hook input priority 0; ct state invalid drop; }; }", lab.Reset},
+		{"table inet x { chain f { type filter hook forward priority 0; reject; }; }", lab.Unreachable},
+	}
+	for _, tt := range tests {
+		b := newBench(t)
+		if err := b.Node.Load(netfilter.NFTables, "", tt.rules); err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range []netfilter.Family{netfilter.IP, netfilter.IP6} {
+			sent := probes(b, family, 50)
+			for i := range sent {
+				sent[i].Dst = netip.AddrPortFrom(b.Sources(1-sent[i].Port, family).Addr().Next(), sent[i].Dst.Port())
+			}
+			fates, err := b.Range.ExchangeForwarded(sent, 5*time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, f := range fates {
+				if f != tt.want {
+					t.Fatalf("%q, %s probe %d (%s): %s, want %s", tt.rules, family, i, sent[i].Segment, f, tt.want)
+				}
+			}
+		}
+	}
+}

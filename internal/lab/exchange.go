@@ -52,53 +52,82 @@ type Range struct {
 // one CPU, so they pass the kernel's per-CPU backlog in order, and when the ARP answers are back every probe has had its
 // own. The timeout is for a node that lost a fence; the exchange then fails.
 func (r *Range) Exchange(probes []Probe, timeout time.Duration) ([]Fate, error) {
-	var fates []Fate
-	err := onThread(func() (err error) {
-		release, err := pin(r.CPU)
+	x := exchange{Range: r, timeout: timeout}
+	err := x.pinned(probes, func() error { return x.round(x.probes) })
+	return x.fates, err
+}
+
+// ExchangeForwarded is Exchange for probes that the node forwards from one port to another. Whoever is behind the other
+// port knows no such connection and answers each segment that comes through with a RST; Reset is one that came back.
+func (r *Range) ExchangeForwarded(probes []Probe, timeout time.Duration) ([]Fate, error) {
+	x := exchange{Range: r, timeout: timeout}
+	err := x.pinned(probes, func() error {
+		if err := x.round(x.probes); err != nil {
+			return err
+		}
+		return x.round(x.answers)
+	})
+	return x.fates, err
+}
+
+// exchange is one exchange under way.
+type exchange struct {
+	*Range
+	timeout time.Duration
+	probes  []Probe
+	index   map[tuple]int
+	fates   []Fate
+	answers []Probe // the RSTs that forwarded probes provoke
+}
+
+// pinned prepares the exchange and runs it on one CPU.
+func (x *exchange) pinned(probes []Probe, run func() error) error {
+	x.probes, x.fates, x.index = probes, make([]Fate, len(probes)), make(map[tuple]int, len(probes))
+	for i, p := range probes {
+		key := tuple{p.Src, p.Dst}
+		if _, twice := x.index[key]; twice {
+			return fmt.Errorf("probe %s: tuple used twice", p.Segment)
+		}
+		x.index[key] = i
+	}
+	return onThread(func() error {
+		release, err := pin(x.CPU)
 		if err != nil {
 			return err
 		}
 		defer release()
-		fates, err = r.exchange(probes, timeout)
-		return err
+		return run()
 	})
-	return fates, err
 }
 
 // tuple is a probe's identity in an answer.
 type tuple struct{ src, dst netip.AddrPort }
 
-func (r *Range) exchange(probes []Probe, timeout time.Duration) ([]Fate, error) {
-	index := make(map[tuple]int, len(probes))
-	for i, p := range probes {
-		key := tuple{p.Src, p.Dst}
-		if _, twice := index[key]; twice {
-			return nil, fmt.Errorf("probe %s: tuple used twice", p.Segment)
-		}
-		index[key] = i
-		if err := r.send(p); err != nil {
-			return nil, err
+// round sends segments, then the fences, and reads what comes back. A reset may leave by another port than the one its
+// probe came by, after that port's fence: each port is read once more at the end.
+func (x *exchange) round(probes []Probe) error {
+	for _, p := range probes {
+		if err := x.send(p); err != nil {
+			return err
 		}
 	}
-	fates := make([]Fate, len(probes))
-	deadline := time.Now().Add(timeout)
-	for i := range r.Ports {
-		if err := r.Ports[i].sendFence(); err != nil {
-			return nil, err
+	for i := range x.Ports {
+		if err := x.Ports[i].sendFence(); err != nil {
+			return err
 		}
 	}
-	for i := range r.Ports {
-		if err := r.Ports[i].collect(index, fates, deadline); err != nil {
-			return nil, fmt.Errorf("port %d: %w", i, err)
+	deadline := time.Now().Add(x.timeout)
+	for i := range x.Ports {
+		if err := x.collect(i, deadline); err != nil {
+			return fmt.Errorf("port %d: %w", i, err)
 		}
 	}
-	// A reset may leave by another port than the one its probe came by; that port's queue was read to its own fence.
-	for i := range r.Ports {
-		if err := r.Ports[i].drain(index, fates); err != nil {
-			return nil, err
+	for i := range x.Ports {
+		if err := x.drain(i); err != nil {
+			return fmt.Errorf("port %d: %w", i, err)
 		}
 	}
-	return fates, nil
+	return nil
 }
 
 func (r *Range) send(p Probe) error {
@@ -125,9 +154,9 @@ func (p *Port) sendFence() error {
 }
 
 // collect reads a port until its fence comes back.
-func (p *Port) collect(index map[tuple]int, fates []Fate, deadline time.Time) error {
+func (x *exchange) collect(port int, deadline time.Time) error {
 	for {
-		frame, err := p.Wire.Receive(time.Until(deadline))
+		frame, err := x.Ports[port].Wire.Receive(time.Until(deadline))
 		if err != nil {
 			return err
 		}
@@ -138,31 +167,34 @@ func (p *Port) collect(index map[tuple]int, fates []Fate, deadline time.Time) er
 		if arp, ok := packet.Layer(layers.LayerTypeARP).(*layers.ARP); ok && arp.Operation == layers.ARPReply {
 			return nil
 		}
-		note(packet, index, fates)
+		x.note(port, packet)
 	}
 }
 
-func (p *Port) drain(index map[tuple]int, fates []Fate) error {
+func (x *exchange) drain(port int) error {
 	for {
-		frame, err := p.Wire.Receive(0)
+		frame, err := x.Ports[port].Wire.Receive(0)
 		if err != nil || frame == nil {
 			return err
 		}
-		note(gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.NoCopy), index, fates)
+		x.note(port, gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.NoCopy))
 	}
 }
 
-// note finds the probe that a frame answers. A reset outweighs an ICMP error.
-func note(packet gopacket.Packet, index map[tuple]int, fates []Fate) {
-	if s, ok := parseSegment(packet); ok && s.Flags&RST != 0 {
-		if i, ours := index[tuple{s.Dst, s.Src}]; ours {
-			fates[i] = Reset
+// note finds the probe that a frame answers, or that it is. A reset outweighs an ICMP error.
+func (x *exchange) note(port int, packet gopacket.Packet) {
+	if s, ok := parseSegment(packet); ok {
+		if i, ours := x.index[tuple{s.Dst, s.Src}]; ours && s.Flags&RST != 0 {
+			x.fates[i] = Reset
+		}
+		if _, ours := x.index[tuple{s.Src, s.Dst}]; ours && s.Flags&RST == 0 {
+			x.answers = append(x.answers, Probe{Port: port, Segment: s.reset()})
 		}
 		return
 	}
 	if key, ok := quoted(packet); ok {
-		if i, ours := index[key]; ours && fates[i] == Silence {
-			fates[i] = Unreachable
+		if i, ours := x.index[key]; ours && x.fates[i] == Silence {
+			x.fates[i] = Unreachable
 		}
 	}
 }

@@ -67,6 +67,18 @@ func (s Segment) String() string {
 	return fmt.Sprintf("%s > %s flags %#02x", s.Src, s.Dst, s.Flags)
 }
 
+// reset is what a host without the connection answers. Source: RFC 9293, section 3.5.2 ("reset generation").
+func (s Segment) reset() Segment {
+	r := Segment{Src: s.Dst, Dst: s.Src, Flags: RST, Seq: s.Ack}
+	if s.Flags&ACK == 0 {
+		r.Flags, r.Seq, r.Ack = RST|ACK, 0, s.Seq
+		if s.Flags&(SYN|FIN) != 0 {
+			r.Ack++
+		}
+	}
+	return r
+}
+
 // parseSegment reads a frame that carries a TCP segment; ok is false for everything else.
 func parseSegment(packet gopacket.Packet) (s Segment, ok bool) {
 	tcp, ok := packet.Layer(layers.LayerTypeTCP).(*layers.TCP)

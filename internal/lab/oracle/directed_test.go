@@ -261,6 +261,10 @@ func paths() []directed {
 		{name: "drop of the RST in POSTROUTING", want: lab.Silence,
 			xt:  "mangle: -A POSTROUTING -p tcp --tcp-flags RST RST -j DROP",
 			nft: "chain a { type filter hook postrouting priority 0; tcp flags rst drop; }"},
+		{name: "iiftype is the outgoing link's in POSTROUTING, on later kernels", want: lab.Reset, undecided: true,
+			nft: "chain a { type filter hook postrouting priority 0; policy drop; meta iiftype ether accept; }"},
+		{name: "iiftype ends the rule in OUTPUT", want: lab.Silence,
+			nft: "chain a { type filter hook output priority 0; policy drop; meta iiftype ether accept; meta iiftype != ether accept; }"},
 		{name: "the RST carries no mark", want: lab.Reset,
 			xt:  "mangle: -A INPUT -j MARK --set-mark 1; -A OUTPUT -m mark --mark 1 -j DROP",
 			nft: "input: meta mark set 1\noutput: meta mark 1 drop"},
@@ -376,7 +380,7 @@ func (d directed) run(t *testing.T, backend netfilter.Backend, family netfilter.
 	if fates[0] != d.want {
 		t.Errorf("the kernel: %s, want %s\n%s", fates[0], d.want, c)
 	}
-	answer, err := node.Packet(question(b, 0, family))
+	answer, err := node.Packet(question(b, 0, oracle.Universe{Family: family}))
 	if err != nil {
 		t.Fatal(err)
 	}

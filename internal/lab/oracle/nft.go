@@ -28,7 +28,7 @@ func nftHooks() []nftHook {
 		{netfilter.Input, []int{-151, -99, -1, 7, 49, 51, 200}},
 		{netfilter.Output, []int{-301, -250, -199, -149, -1, 7, 51}},
 		{netfilter.Postrouting, []int{-151, 11, 99, 150, 300}},
-		{netfilter.Forward, []int{-1}},
+		{netfilter.Forward, []int{-151, -99, -1, 7, 49, 51, 200}},
 	}
 }
 
@@ -95,7 +95,10 @@ func (g *generator) nftPool() nftChains {
 
 func (g *generator) nftBaseChain(b *strings.Builder, number int, used map[string]bool) {
 	hooks := nftHooks()
-	h := hooks[min(g.IntN(len(hooks)+1), len(hooks)-1)]
+	if g.universe.Through {
+		hooks[1], hooks[4] = hooks[4], hooks[1]
+	}
+	h := hooks[g.IntN(len(hooks))]
 	if g.chance(45) {
 		h = hooks[g.IntN(2)] // where most of the packets' way is
 	}

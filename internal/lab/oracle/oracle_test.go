@@ -22,13 +22,12 @@ import (
 	"github.com/ctaudit/ctaudit/internal/lab"
 	"github.com/ctaudit/ctaudit/internal/lab/labtest"
 	"github.com/ctaudit/ctaudit/internal/lab/oracle"
-	"github.com/ctaudit/ctaudit/internal/netfilter"
 	"github.com/ctaudit/ctaudit/internal/packetpath"
 	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
 
 var (
-	duration = flag.Duration("oracle.duration", durationEnv(), "how long to run random rulesets (CTAUDIT_ORACLE_DURATION)")
+	duration = flag.Duration("oracle.duration", durationEnv(), "how long to run random rulesets for each question (CTAUDIT_ORACLE_DURATION)")
 	seed     = flag.Uint64("oracle.seed", 1, "first seed; a failure prints its own")
 	only     = flag.Bool("oracle.only", false, "run the first seed alone")
 	workers  = flag.Int("oracle.workers", 6, "rulesets at the same time")
@@ -39,7 +38,7 @@ func durationEnv() time.Duration {
 	if d, err := time.ParseDuration(os.Getenv("CTAUDIT_ORACLE_DURATION")); err == nil {
 		return d
 	}
-	return 20 * time.Second
+	return 12 * time.Second
 }
 
 // read is the node as our own collectors see it.
@@ -54,15 +53,27 @@ func read(b *lab.Bench) (*facts.Node, *snapshot.Document, error) {
 	return facts.Of(doc), doc, nil
 }
 
-// question asks about everything that may come in by one port: question A as a packet that the user describes.
-func question(b *lab.Bench, port int, family netfilter.Family) packetpath.Query {
-	return packetpath.Query{
-		Question: packetpath.A, Family: family, In: b.Interface(port),
-		Src:   []netip.Prefix{b.Sources(port, family)},
-		Dst:   []netip.Prefix{hostPrefix(b.Address(port, family))},
+// question asks about everything that may come in by one port: A, what the node takes itself, or B, what it forwards.
+func question(b *lab.Bench, port int, u oracle.Universe) packetpath.Query {
+	q := packetpath.Query{
+		Question: packetpath.A, Family: u.Family, In: b.Interface(port),
+		Src:   []netip.Prefix{b.Sources(port, u.Family)},
+		Dst:   []netip.Prefix{hostPrefix(b.Address(port, u.Family))},
 		Sport: []packetpath.PortRange{{From: 1, To: 65535}}, Dport: []packetpath.PortRange{{From: 1, To: 65535}},
 		Flags: flagsAsked(),
 	}
+	if u.Through {
+		q.Question, q.Out, q.Dst = packetpath.B, b.Interface(1-port), []netip.Prefix{b.Sources(1-port, u.Family)}
+	}
+	return q
+}
+
+// put sends the probes the way that the universe says.
+func put(b *lab.Bench, u oracle.Universe, probes []lab.Probe) ([]lab.Fate, error) {
+	if u.Through {
+		return b.Range.ExchangeForwarded(probes, 10*time.Second)
+	}
+	return b.Range.Exchange(probes, 10*time.Second)
 }
 
 func hostPrefix(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
@@ -174,7 +185,7 @@ func whole(a *packetpath.Answer, fates []lab.Fate) string {
 }
 
 // runCase loads, reads back, evaluates once a port, sends, and compares. The error is a disagreement with its reproducer.
-func (t *tally) runCase(b *lab.Bench, c oracle.Case, probes []lab.Probe) error {
+func (t *tally) runCase(b *lab.Bench, c oracle.Case, u oracle.Universe) error {
 	t.cases++
 	loaded, err := c.Load(b.Node)
 	if err != nil { // the kernel refuses a combination at times, and iptables-legacy does not say which rule it was
@@ -185,12 +196,13 @@ func (t *tally) runCase(b *lab.Bench, c oracle.Case, probes []lab.Probe) error {
 	if err != nil {
 		return err
 	}
-	fates, err := b.Range.Exchange(probes, 10*time.Second)
+	probes := u.Probes(oracle.NewRand(c.Seed), *packets)
+	fates, err := put(b, u, probes)
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, loaded)
 	}
 	for port := range b.Range.Ports {
-		answer, err := node.Packet(question(b, port, c.Family))
+		answer, err := node.Packet(question(b, port, u))
 		if err != nil {
 			return err
 		}
@@ -313,8 +325,13 @@ func oneCase(own *tally, cpu int, s uint64, run func(*tally, *lab.Bench, uint64)
 // The evaluator must foretell what the kernel does to every segment, for rulesets that nobody would write.
 func TestRandomRulesetsAgreeWithTheKernel(t *testing.T) {
 	labtest.Require(t, "root", "netns", "afpacket", "nft", "iptables", "iptables-legacy")
-	soak(t, func(total *tally, b *lab.Bench, s uint64) error {
-		universe := oracle.NewUniverse(b, families[s/7%2])
-		return total.runCase(b, oracle.Generate(s, universe), universe.Probes(oracle.NewRand(s), *packets))
-	})
+	for _, through := range []bool{false, true} {
+		t.Run(map[bool]string{false: "A", true: "B"}[through], func(t *testing.T) {
+			soak(t, func(total *tally, b *lab.Bench, s uint64) error {
+				universe := oracle.NewUniverse(b, families[s/7%2])
+				universe.Through = through
+				return total.runCase(b, oracle.Generate(s, universe), universe)
+			})
+		})
+	}
 }

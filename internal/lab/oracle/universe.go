@@ -20,6 +20,8 @@ type Universe struct {
 	Sports  []uint16
 	Dports  []uint16
 	Flags   []uint8
+	// Through: the packets are forwarded from one port to the other (question B), not delivered to the node (question A).
+	Through bool
 }
 
 // NewUniverse is the universe of a bench in one family.
@@ -68,9 +70,13 @@ func (u Universe) Probes(r *rand.Rand, n int) []lab.Probe {
 	var out []lab.Probe
 	for len(out) < n {
 		port := r.IntN(len(u.Links))
+		dst := u.Local[port]
+		if u.Through {
+			dst = pick(r, u.Sources[1-port])
+		}
 		p := lab.Probe{Port: port, Segment: lab.Segment{
 			Src:   netip.AddrPortFrom(pick(r, u.Sources[port]), pick(r, u.Sports)),
-			Dst:   netip.AddrPortFrom(u.Local[port], pick(r, u.Dports)),
+			Dst:   netip.AddrPortFrom(dst, pick(r, u.Dports)),
 			Flags: pick(r, u.Flags), Seq: 1, Ack: 1000,
 		}}
 		if k := (key{p.Src, p.Dst}); !taken[k] {
