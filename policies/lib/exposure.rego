@@ -15,7 +15,7 @@ egress(f) := {result.not_applicable(text.family[f], sprintf("Not exposed to repl
 	count(asked_or_known(f)) == 0
 	gaps := node.unread("topology")
 	count(gaps) > 0
-} else := {result.not_applicable(text.family[f], sprintf("No %s default route leaves this node, so there is no uplink to ask about; for another interface: ctaudit trace --question A --in IFACE.", [text.protocol[f]]))} if {
+} else := {result.not_applicable(text.family[f], sprintf("No interface with a global %s address leads anywhere but to containers, so there is no uplink to ask about.", [text.protocol[f]]))} if {
 	count(asked_or_known(f)) == 0
 } else := asked(f) | unasked(f)
 

@@ -70,3 +70,28 @@ test_no_file_passes if judge(fixture.docker).outcome == "pass"
 test_unread_files_are_unknown if {
 	judge(fixture.patch(fixture.docker, {"persisted": {"known": false, "why": "permission denied", "hint": "run as root"}})).outcome == "unknown"
 }
+
+script := {"file": "/etc/rc.local", "line": 7, "text": "echo 1 > /proc/sys/net/ipv4/netfilter/ip_conntrack_tcp_be_liberal", "dead": true}
+
+with_script(base) := fixture.patch(base, {"persisted": {"mentions": [script]}})
+
+test_boot_script_fails if {
+	r := judge(with_script(fixture.docker))
+	r.outcome == "fail"
+	r.severity == "high"
+	r.subject == "/etc/rc.local"
+	r.evidence == [{"kind": "file", "name": "/etc/rc.local:7", "value": script.text}]
+}
+
+test_boot_script_beside_the_right_key_is_low if {
+	r := judge(with_script(fixture.liberal))
+	r.severity == "low"
+	contains(r.message, "right key")
+}
+
+test_boot_script_on_a_guarded_node_is_low if judge(with_script(fixture.guarded)).severity == "low"
+
+test_boot_script_with_the_living_key_passes if {
+	living := object.union(script, {"dead": false})
+	judge(fixture.patch(fixture.docker, {"persisted": {"mentions": [living]}})).outcome == "pass"
+}
