@@ -115,3 +115,18 @@ func BenchmarkKubeProxy(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkNative is 100,000 native rules, one address each, as a reader delivers them: with steps.
+func BenchmarkNative(b *testing.B) {
+	var rules []netfilter.Ops
+	for i := range 100_000 {
+		v := netfilter.Num(uint64(1<<24 + i*7))
+		rules = append(rules, netfilter.Ops{netfilter.Match{Fields: one(netfilter.IPSaddr), In: []netfilter.Interval{netfilter.Exactly(v)}}, drop})
+	}
+	table := nftTable(netfilter.INET, base("in", netfilter.Input, 0, rules...))
+	for b.Loop() {
+		if a, _ := Evaluate(testNode(table), askA); a.Verdict != Partly {
+			b.Fatal(a.Verdict)
+		}
+	}
+}

@@ -52,7 +52,7 @@ const (
 // group is a conjunction of conditions.
 type group struct {
 	atoms    []atom
-	prepared [4]*prepared // by family and whether the packet is the reset: see view.index
+	prepared [6]*prepared // by what the rules see: see view.index
 }
 
 // cchain is a compiled chain.

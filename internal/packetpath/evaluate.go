@@ -103,6 +103,10 @@ func (w *walker) stages(s *setup, stages []stage, live []*class) []*class {
 	for _, st := range stages {
 		w.view.hook, w.view.in, w.view.out = st.hook, st.in, st.out
 		w.view.bridge = w.ev.bridged(st)
+		w.view.routed = st.routed
+		if st.routed && st.hook == netfilter.Forward {
+			live = w.expire(live)
+		}
 		for _, b := range s.chains(w.ev, st, w.order) {
 			if len(live) == 0 {
 				return nil
@@ -111,6 +115,19 @@ func (w *walker) stages(s *setup, stages []stage, live []*class) []*class {
 		}
 	}
 	return live
+}
+
+// expire gives up the classes whose TTL a rule has set before the packet was to be forwarded: with 1 it is not.
+func (w *walker) expire(live []*class) []*class {
+	var out []*class
+	for _, c := range live {
+		if c.written>>dTTL&1 != 0 {
+			w.lost(c, "the TTL that a rule sets before the packet is forwarded")
+			continue
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 // runAll runs a base chain over all classes. Where there are many, it is first tried on all packets that they were cut from:

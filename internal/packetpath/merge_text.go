@@ -19,27 +19,36 @@ const minRun = 4
 // are.
 func (c *compiler) run(rules []*netfilter.Rule) (*crule, int) {
 	first := c.rule(rules[0])
-	if first == nil || len(rules) < minRun || rules[0].Ops != nil || rules[1].Ops != nil {
+	if first == nil || len(rules) < minRun {
 		return first, 1
 	}
-	t, ok := newTemplate(first, rules[0].Text, rules[1].Text)
-	if !ok {
+	if rules[0].Ops != nil {
+		if p, ok := newPattern(first, rules[0].Ops, rules[1].Ops); ok {
+			return first, extend(first, rules, p.value, member{rules[0], p.set}, p.at)
+		}
 		return first, 1
 	}
+	if t, ok := newTemplate(first, rules[0].Text, rules[1].Text); ok && rules[1].Ops == nil {
+		return first, extend(first, rules, t.value, member{rules[0], t.set}, t.at)
+	}
+	return first, 1
+}
+
+// extend takes the rules that follow the pattern into the run and returns how many rules that makes.
+func extend(first *crule, rules []*netfilter.Rule, value func(*netfilter.Rule) (netfilter.Interval, bool), head member, at int) int {
 	n := 1
 	for ; n < len(rules); n++ {
-		in, ok := t.value(rules[n])
+		in, ok := value(rules[n])
 		if !ok {
 			break
 		}
 		if n == 1 {
-			first.run = make([]member, 0, len(rules))
-			first.run = append(first.run, member{rules[0], t.set})
-			first.runAt = t.at
+			first.run = append(make([]member, 0, len(rules)), head)
+			first.runAt = at
 		}
 		first.run = append(first.run, member{rules[n], ivset{in}})
 	}
-	return first, n
+	return n
 }
 
 // template is a rule's text around the one word that varies.

@@ -56,6 +56,7 @@ type stage struct {
 	in, out *Interface
 	reset   bool
 	decides bool
+	routed  bool // behind the routing of a forwarded packet
 }
 
 // chains lists a stage's base chains by priority; those of equal priority stand together in the order they run in as far as

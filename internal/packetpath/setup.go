@@ -91,8 +91,8 @@ func (s *setup) route(in, out *Interface) {
 		return
 	}
 	// Since 5.7 POSTROUTING sees the interface that a forwarded packet came in by (28f8bfd1ac94).
-	s.stages = append(s.stages, stage{hook: netfilter.Forward, in: in, out: out, decides: true},
-		stage{hook: netfilter.Postrouting, in: in, out: out}, stage{hook: netfilter.Egress, out: out})
+	s.stages = append(s.stages, stage{hook: netfilter.Forward, in: in, out: out, decides: true, routed: true},
+		stage{hook: netfilter.Postrouting, in: in, out: out, routed: true}, stage{hook: netfilter.Egress, out: out, routed: true})
 	s.answerStages = []stage{
 		{hook: netfilter.Ingress, in: out, reset: true}, {hook: netfilter.Prerouting, in: out, reset: true},
 		{hook: netfilter.Forward, in: out, out: in, reset: true}, {hook: netfilter.Postrouting, in: out, out: in, reset: true},
@@ -117,6 +117,9 @@ func (e *Evaluator) startRegion(s *setup) (*region, error) {
 	r.set[dSport] = ports(q.Sport, nums(1, 65535))
 	r.set[dDport] = ports(q.Dport, defaultDport(q))
 	r.set[dTTL] = nums(1, 255)
+	if s.forwarded {
+		r.set[dTTL] = nums(2, 255) // a router forwards nothing else
+	}
 	r.set[dLength] = nums(uint64(40+20*f), 65535)
 	r.set[dTOS] = nums(0, 255)
 	r.set[dFrag] = ivset{netfilter.Nums(0, 0), netfilter.Nums(0x4000, 0x4000)}

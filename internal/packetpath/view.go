@@ -17,6 +17,7 @@ type view struct {
 	in     *Interface // nil: none
 	out    *Interface
 	remote bool // the RST comes from another host (question B)
+	routed bool // the packet has been routed on: its TTL is one less
 	bridge bool // In is a bridge and br_netfilter is on
 	toNode bool // question A
 	// tableOf is the table whose rules are run: sets are looked up in it.
@@ -29,8 +30,11 @@ func (v *view) index() int {
 	if v.family == netfilter.IP6 {
 		i = 1
 	}
-	if v.reset {
+	switch {
+	case v.reset:
 		i += 2
+	case v.routed:
+		i += 4
 	}
 	return i
 }
@@ -141,6 +145,10 @@ func (p *prepared) take(a *atom, v *view) {
 func (p *prepared) dim(a *atom, v *view) {
 	p.dims |= 1 << a.dim
 	if d, ok := v.mapped(a.dim); ok {
+		if d == dTTL && v.routed {
+			p.addDim(d, onceMore(a.set))
+			return
+		}
 		p.addDim(d, a.set)
 		return
 	}
@@ -150,6 +158,18 @@ func (p *prepared) dim(a *atom, v *view) {
 	case overlap:
 		p.tests = append(p.tests, &atom{kind: atomGuess, text: "the RST's " + a.label(), sure: pure})
 	}
+}
+
+// onceMore is the TTLs of packets that have those of the set behind a router: FORWARD sees one less.
+// Source: net/ipv4/ip_forward.c, ip_forward(); net/ipv6/ip6_output.c, ip6_forward().
+func onceMore(set ivset) ivset {
+	var out []netfilter.Interval
+	for _, in := range set {
+		if in.From.Lo < 255 {
+			out = append(out, netfilter.Nums(in.From.Lo+1, min(in.To.Lo, 254)+1))
+		}
+	}
+	return newSet(out)
 }
 
 func (p *prepared) addFlags(f flagSet) {
