@@ -90,15 +90,6 @@ func (n *testNode) decode(o outcome, into any) {
 	}
 }
 
-func mustJSON(t *testing.T, v any) string {
-	t.Helper()
-	b, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
 // failed lists the controls with a failing result.
 func failed(r report.Report) map[string]report.Result { return withOutcome(r, report.Fail) }
 
