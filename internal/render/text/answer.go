@@ -89,7 +89,7 @@ func (w *Writer) answer(a *alike) {
 func (w *printer) state(a *report.Answer) (mark, label string, s style) {
 	switch {
 	case a.State == report.NotConcerned:
-		return w.g.dot, "NOT CONCERNED", dim
+		return w.g.dot, "NO CONCERN", dim
 	case a.State == report.Protected:
 		return w.g.good, "PROTECTED", green
 	case a.State == report.Exposed && a.Reset == "some":

@@ -147,7 +147,7 @@ func TestState(t *testing.T) {
 		{report.Exposed, "some", "✗ PARTLY OPEN"},
 		{report.Protected, "yes", "✓ PROTECTED"},
 		{report.Undecided, "yes", "? UNDECIDED"},
-		{report.NotConcerned, "yes", "· NOT CONCERNED"},
+		{report.NotConcerned, "yes", "· NO CONCERN"},
 		{"", "yes", "✗ RESET"},
 		{"", "some", "✗ SOME RESET"},
 		{"", "no", "✓ NO RESET"},
