@@ -28,12 +28,15 @@ type Segment struct {
 	Seq, Ack uint32
 }
 
-// Frame is the segment as an Ethernet frame with correct checksums, hop limit 64 and a window of 1024.
+// Frame is the segment as an Ethernet frame with correct checksums, hop limit 64 and a window of 1024, a RST's being 0.
 func (s Segment) Frame(src, dst net.HardwareAddr) ([]byte, error) {
 	tcp := &layers.TCP{
 		SrcPort: layers.TCPPort(s.Src.Port()), DstPort: layers.TCPPort(s.Dst.Port()), Seq: s.Seq, Ack: s.Ack, Window: 1024,
 		FIN: s.Flags&FIN != 0, SYN: s.Flags&SYN != 0, RST: s.Flags&RST != 0, PSH: s.Flags&PSH != 0,
 		ACK: s.Flags&ACK != 0, URG: s.Flags&URG != 0, ECE: s.Flags&ECE != 0, CWR: s.Flags&CWR != 0,
+	}
+	if tcp.RST {
+		tcp.Window = 0
 	}
 	ethernet := &layers.Ethernet{SrcMAC: src, DstMAC: dst, EthernetType: layers.EthernetTypeIPv4}
 	var ip gopacket.SerializableLayer

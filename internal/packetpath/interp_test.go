@@ -16,6 +16,7 @@ type concrete struct {
 	untracked bool
 	template  bool
 	guesses   map[string]bool // the truth of undecided predicates
+	of        string          // whose predicates: empty, or the RST's, which is another packet
 }
 
 type verdictText string
@@ -161,7 +162,7 @@ func (p *concrete) ext(x nf.Ext) bool {
 	case "helper", "connlabel":
 		return x.Invert
 	}
-	return p.guesses[x.Name+" "+x.Args] != x.Invert
+	return p.guesses[p.of+x.Name+" "+x.Args] != x.Invert
 }
 
 // read returns a field's value; ok false ends the rule.
@@ -275,7 +276,7 @@ func fateOf(node *Node, pk Packet, guesses map[string]bool) string {
 	case v == "" && flags&rst != 0:
 		return "delivered"
 	}
-	answer := &concrete{fields: resetFields(pk, flags), guesses: guesses}
+	answer := &concrete{fields: resetFields(pk, flags), guesses: guesses, of: "the RST's "}
 	way = []nf.Hook{nf.Output, nf.Postrouting}
 	if v == "" && pk.Out != "" { // the pod answers
 		answer.fields[nf.IIFName], answer.out = nf.Name(pk.Out), pk.In

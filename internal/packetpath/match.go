@@ -1,6 +1,10 @@
 package packetpath
 
-import "github.com/ctaudit/ctaudit/internal/netfilter"
+import (
+	"strings"
+
+	"github.com/ctaudit/ctaudit/internal/netfilter"
+)
 
 // verdictOf a condition group on a class: the parts that match and the parts that do not.
 type parts struct {
@@ -54,10 +58,19 @@ func (w *walker) decide(a *atom, c *class) answer {
 	if a.sure != pure {
 		return unknown
 	}
-	if holds, ok := c.known(a.label()); ok {
+	if holds, ok := c.known(w.view.about(a)); ok {
 		return truth(holds != a.invert)
 	}
 	return unknown
+}
+
+// about is the undecided condition in words. The RST is another packet: what holds for the one says nothing of the other.
+func (v *view) about(a *atom) string {
+	const of = "the RST's "
+	if text := a.label(); !v.reset || strings.HasPrefix(text, of) {
+		return text
+	}
+	return of + a.label()
 }
 
 // refine applies concatenations and undecided predicates to the part that the box left.
@@ -65,7 +78,7 @@ func (w *walker) refine(p *prepared, hit, rest []*class, guesses []*atom) parts 
 	for _, a := range p.tuples {
 		var next []*class
 		for _, c := range hit {
-			in, out := w.lookup(a.tuples, c, a.label())
+			in, out := w.lookup(a.tuples, c, w.view.about(a))
 			if a.tuples.invert {
 				in, out = out, in
 			}
@@ -77,8 +90,8 @@ func (w *walker) refine(p *prepared, hit, rest []*class, guesses []*atom) parts 
 		kind := a.sure
 		for i, c := range hit {
 			yesPart, noPart := *c, *c
-			yesPart.state = c.with(a.label(), !a.invert, kind)
-			noPart.state = c.with(a.label(), a.invert, kind)
+			yesPart.state = c.with(w.view.about(a), !a.invert, kind)
+			noPart.state = c.with(w.view.about(a), a.invert, kind)
 			hit[i] = &yesPart
 			rest = append(rest, &noPart)
 		}

@@ -202,7 +202,11 @@ func TestAgainstInterpreter(t *testing.T) {
 		for range 40 {
 			pk := g.packet()
 			pk.Out = q.Out
-			guesses := map[string]bool{"u32 a": rapid.Bool().Draw(rt, "a"), "u32 b": rapid.Bool().Draw(rt, "b"), "u32 c": rapid.Bool().Draw(rt, "c")}
+			guesses := map[string]bool{}
+			for _, name := range []string{"u32 a", "u32 b", "u32 c"} {
+				guesses[name] = rapid.Bool().Draw(rt, name)
+				guesses["the RST's "+name] = rapid.Bool().Draw(rt, "the RST's "+name)
+			}
 			want := fateOf(node, pk, guesses)
 			var got []string
 			for i := range a.Outcomes {

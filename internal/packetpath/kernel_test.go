@@ -1,0 +1,54 @@
+package packetpath
+
+import (
+	"testing"
+
+	nf "github.com/ctaudit/ctaudit/internal/netfilter"
+)
+
+// What the kernel was seen to do (internal/lab/oracle) where the evaluator had foretold something else.
+func TestKernelFindings(t *testing.T) {
+	tests := []struct {
+		name, rules string
+		fields      map[nf.Field]uint64
+		question    Question
+		want        Verdict
+	}{
+		{
+			name:  "FORWARD sees a TTL that is one less",
+			rules: "*filter\n:FORWARD ACCEPT\n-A FORWARD -p tcp --tcp-flags ACK ACK -m ttl --ttl-gt 63 -j DROP\nCOMMIT\n", question: B,
+			fields: map[nf.Field]uint64{nf.TTL: 64}, want: NotDropped,
+		},
+		{
+			name:  "and drops by it",
+			rules: "*filter\n:FORWARD ACCEPT\n-A FORWARD -m ttl --ttl-eq 63 -j DROP\nCOMMIT\n", question: B,
+			fields: map[nf.Field]uint64{nf.TTL: 64}, want: Dropped,
+		},
+		{
+			name:  "PREROUTING sees the TTL as it came",
+			rules: "*mangle\n:PREROUTING ACCEPT\n-A PREROUTING -m ttl --ttl-eq 64 -j DROP\nCOMMIT\n", question: B,
+			fields: map[nf.Field]uint64{nf.TTL: 64}, want: Dropped,
+		},
+		{
+			name:  "a TTL set to 1 is not forwarded",
+			rules: "*mangle\n:PREROUTING ACCEPT\n-A PREROUTING -j TTL --ttl-set 1\nCOMMIT\n", question: B, want: Depends,
+		},
+		{
+			name: "a predicate of the packet says nothing of the RST",
+			rules: "*filter\n:INPUT ACCEPT\n:OUTPUT ACCEPT\n-A INPUT -m u32 --u32 0=1 -j DROP\n" +
+				"-A OUTPUT -m u32 ! --u32 0=1 -j DROP\nCOMMIT\n", question: A, want: Depends,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			q := Query{Question: tt.question, Family: nf.IP, In: "eth0", Fields: tt.fields}
+			if q.Question == B {
+				q.Out = "docker0"
+			}
+			a, err := Evaluate(testNode(parseSave(tt.rules, nf.Legacy, nf.IP)...), q)
+			if err != nil || a.Verdict != tt.want {
+				t.Errorf("%s (%v), want %s: %+v", a.Verdict, err, tt.want, a.Outcomes)
+			}
+		})
+	}
+}
