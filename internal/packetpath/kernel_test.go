@@ -16,7 +16,7 @@ func TestKernelFindings(t *testing.T) {
 	}{
 		{
 			name:  "FORWARD sees a TTL that is one less",
-			rules: "*filter\n:FORWARD ACCEPT\n-A FORWARD -p tcp --tcp-flags ACK ACK -m ttl --ttl-gt 63 -j DROP\nCOMMIT\n", question: B,
+			rules: "*filter\n:FORWARD ACCEPT\n-A FORWARD -i eth0 -m ttl --ttl-gt 63 -j DROP\nCOMMIT\n", question: B,
 			fields: map[nf.Field]uint64{nf.TTL: 64}, want: NotDropped,
 		},
 		{
