@@ -248,13 +248,19 @@ func tautology(g []*settled, depth int) bool {
 	if len(g) == 0 || depth > maxAssumptions {
 		return false
 	}
-	cubes := make([]map[string]bool, len(g))
-	for i, x := range g {
-		cubes[i] = map[string]bool{}
-		for a := x.assume; a != nil; a = a.prev {
-			if a.kind != chance {
-				cubes[i][a.text] = a.holds
+	var cubes []map[string]bool
+	for _, x := range g {
+		cube := map[string]bool{}
+		for a := x.assume; a != nil && cube != nil; a = a.prev {
+			switch a.kind {
+			case pure:
+				cube[a.text] = a.holds
+			case fresh: // the same words twice are two predicates
+				cube = nil
 			}
+		}
+		if cube != nil {
+			cubes = append(cubes, cube)
 		}
 	}
 	return covers(cubes, depth)

@@ -234,7 +234,7 @@ func (w *walker) opaque(b *baseChain, c *class) {
 	rest := *c
 	split := func(what string) *class {
 		part := rest
-		part.state, rest.state = rest.with(b.opaque+what, true, pure), rest.with(b.opaque+what, false, pure)
+		part.state, rest.state = rest.with(b.opaque+what, true, fresh), rest.with(b.opaque+what, false, fresh)
 		return &part
 	}
 	w.end(split(" drops"), fateDropped, ruleID{})

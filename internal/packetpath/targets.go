@@ -68,7 +68,7 @@ func (r *ruleRun) anyVerdict(s *cstep, c *class) {
 	for i := range verdicts {
 		part := rest
 		text := strings.TrimSpace(s.text + ": " + string(verdicts[i].Kind) + " " + verdicts[i].Chain)
-		part.state, rest.state = rest.with(text, true, s.vmap.sure), rest.with(text, false, s.vmap.sure)
+		part.state, rest.state = rest.with(text, true, max(fresh, s.vmap.sure)), rest.with(text, false, max(fresh, s.vmap.sure))
 		r.verdict(&verdicts[i], &part)
 	}
 	r.next = append(r.next, &rest)
@@ -95,8 +95,8 @@ func (r *ruleRun) special(s *cstep, c *class, out []*class) []*class {
 		}
 	case doTproxyXT:
 		listens, none := *c, *c
-		listens.state = c.with("a listener for "+s.text, true, pure)
-		none.state = c.with("a listener for "+s.text, false, pure)
+		listens.state = c.with("a listener for "+s.text, true, fresh)
+		none.state = c.with("a listener for "+s.text, false, fresh)
 		listens.markKnown = 0
 		r.accept(&listens, r.id())
 		r.end(&none, fateDropped, r.id())
@@ -128,7 +128,7 @@ func (r *ruleRun) mystery(text string, c *class) {
 	for _, f := range []fate{fateDropped, fateReset, ""} {
 		part := rest
 		what := text + map[fate]string{fateDropped: ": drops", fateReset: ": answers with a RST", "": ": accepts"}[f]
-		part.state, rest.state = rest.with(what, true, pure), rest.with(what, false, pure)
+		part.state, rest.state = rest.with(what, true, fresh), rest.with(what, false, fresh)
 		if f == "" {
 			part.markKnown = 0
 			r.accept(&part, r.id())
@@ -146,7 +146,7 @@ func (r *ruleRun) queue(v *netfilter.Verdict, c *class) {
 	r.dirty++
 	text := strings.TrimSpace("nfqueue "+v.Queue) + ": drops"
 	drops, passes := *c, *c
-	drops.state, passes.state = c.with(text, true, pure), c.with(text, false, pure)
+	drops.state, passes.state = c.with(text, true, fresh), c.with(text, false, fresh)
 	passes.markKnown = 0
 	r.end(&drops, fateDropped, r.id())
 	r.accept(&passes, r.id())
