@@ -347,6 +347,7 @@ func TestDirectedCases(t *testing.T) {
 					continue
 				}
 				t.Run(fmt.Sprintf("%s/%s/%s", d.name, backend, family), func(t *testing.T) {
+					t.Parallel()
 					d.run(t, backend, family)
 				})
 			}

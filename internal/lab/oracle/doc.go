@@ -27,13 +27,14 @@ type Document struct {
 type Case struct {
 	Seed      uint64
 	Family    netfilter.Family
+	Reflect   bool // fwmark_reflect: the RST carries the mark of the segment that it answers
 	Documents []Document
 }
 
 // String is the reproducer: what to feed to which tool.
 func (c Case) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d, %s packets\n", c.Seed, c.Family)
+	fmt.Fprintf(&b, "seed %d, %s packets, fwmark_reflect %v\n", c.Seed, c.Family, c.Reflect)
 	for _, d := range c.Documents {
 		fmt.Fprintf(&b, "--- %s %s\n%s", d.Backend, d.Family, d.Text)
 	}
@@ -51,7 +52,7 @@ type generator struct {
 // Generate draws a case. Backends are taken in turn from the seed: each alone, then two at once.
 func Generate(seed uint64, universe Universe) Case {
 	g := &generator{Rand: NewRand(seed), family: universe.Family, universe: universe}
-	c := Case{Seed: seed, Family: universe.Family}
+	c := Case{Seed: seed, Family: universe.Family, Reflect: seed%5 == 1}
 	mixes := [][]netfilter.Backend{
 		{netfilter.Legacy}, {netfilter.NFTables}, {netfilter.IPTablesNFT}, {netfilter.NFTables},
 		{netfilter.Legacy}, {netfilter.Legacy, netfilter.NFTables}, {netfilter.IPTablesNFT, netfilter.NFTables},

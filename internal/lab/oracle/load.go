@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -17,7 +18,12 @@ var refusedLine = regexp.MustCompile(`(?m)/dev/stdin:(\d+):\d+-\d+: Error|line:?
 // Load loads the case's documents, without the rules that their tool refuses: random rules contradict themselves at
 // times. The case returned is what was loaded.
 func (c Case) Load(n *lab.Netns) (Case, error) {
-	loaded := Case{Seed: c.Seed, Family: c.Family}
+	loaded := Case{Seed: c.Seed, Family: c.Family, Reflect: c.Reflect}
+	if c.Reflect {
+		if err := errors.Join(n.Sysctl("net.ipv4.fwmark_reflect", "1"), n.Sysctl("net.ipv6.fwmark_reflect", "1")); err != nil {
+			return c, err
+		}
+	}
 	for _, d := range c.Documents {
 		var err error
 		for range 12 {

@@ -20,15 +20,15 @@ type nftHook struct {
 	priorities []int
 }
 
-// The priorities keep clear of -200, where the order of registration decides, and are drawn without repetition per hook, so
-// that no two chains tie; what ties do is a question of its own.
+// At -200 a chain ties with conntrack itself, at 0, -150 and -300 with the iptables tables: there the order of registration
+// decides, which the kernel tells (NFNL_SUBSYS_HOOK, since 5.14).
 func nftHooks() []nftHook {
 	return []nftHook{
-		{netfilter.Prerouting, []int{-350, -300, -250, -201, -199, -150, -101, -50, 5, 77}},
-		{netfilter.Input, []int{-151, -99, -1, 7, 49, 51, 200}},
-		{netfilter.Output, []int{-301, -250, -199, -149, -1, 7, 51}},
+		{netfilter.Prerouting, []int{-350, -300, -250, -201, -200, -199, -150, -101, -50, 5, 77}},
+		{netfilter.Input, []int{-151, -150, -99, -1, 0, 7, 49, 51, 200}},
+		{netfilter.Output, []int{-301, -250, -200, -199, -149, -1, 0, 7, 51}},
 		{netfilter.Postrouting, []int{-151, 11, 99, 150, 300}},
-		{netfilter.Forward, []int{-151, -99, -1, 7, 49, 51, 200}},
+		{netfilter.Forward, []int{-151, -150, -99, -1, 0, 7, 49, 51, 200}},
 	}
 }
 
@@ -104,8 +104,8 @@ func (g *generator) nftBaseChain(b *strings.Builder, number int, used map[string
 	}
 	priority := h.priorities[g.IntN(len(h.priorities))]
 	place := fmt.Sprint(h.hook, priority)
-	if used[place] {
-		return
+	if used[place] && g.chance(60) {
+		return // ties are welcome, but not the rule
 	}
 	used[place] = true
 	policy := "accept"
