@@ -126,7 +126,7 @@ type Answer struct {
 	// Outcomes are all classes of packets with their fate; they are disjoint and together the whole question.
 	Outcomes []Outcome `json:"outcomes"`
 	// Shadowed are the rules meant to drop INVALID packets that do not help here, each with why.
-	Shadowed  []Shadow `json:"shadowed"`
+	Shadowed []Shadow `json:"shadowed"`
 	// DependsOn names what could not be decided and matters; beside any verdict but Dropped also the programs on the way
 	// that may drop (Node.OpaqueHooks), which change neither verdict nor reset.
 	DependsOn []string `json:"dependsOn,omitempty"`
