@@ -210,6 +210,12 @@ func (n *Node) packetNode() *packetpath.Node {
 		netfilter.IP:  n.on("net.ipv4.fwmark_reflect"),
 		netfilter.IP6: n.on("net.ipv6.fwmark_reflect"),
 	}}
+	for _, h := range n.doc.NFTables.HookOrder.Or(nil) {
+		p.HookOrder = append(p.HookOrder, packetpath.HookPlace{
+			Family: h.Family, Hook: h.Hook, Device: h.Device, Priority: h.Priority, Function: h.Function,
+			TableFamily: h.TableFamily, Table: h.Table, Chain: h.Chain,
+		})
+	}
 	p.BridgeNetfilter = n.on("net.bridge.bridge-nf-call-iptables") || n.on("net.bridge.bridge-nf-call-ip6tables")
 	for i := range n.links {
 		l := &n.links[i]
