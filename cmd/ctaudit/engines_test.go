@@ -133,18 +133,11 @@ func TestDockerLiberalInContainer(t *testing.T) {
 	}
 }
 
-func (n *testNode) masquerade() {
-	n.t.Helper()
-	n.must(n.router.Load(netfilter.NFTables, "", `table inet masq {
-	chain post { type nat hook postrouting priority 100; oifname "eth0" masquerade; }
-}`))
-}
-
 // TestFirewalld: firewalld drops INVALID in INPUT and FORWARD, for both families.
 func TestFirewalld(t *testing.T) {
 	n := newTestNode(t)
 	labtest.Require(t, "firewalld")
-	n.masquerade()
+	n.must(n.router.Masquerade("eth0"))
 	dir := t.TempDir()
 	bus := filepath.Join(dir, "bus")
 	conf := filepath.Join(dir, "bus.conf")
@@ -195,7 +188,7 @@ func TestUFW(t *testing.T) {
 		t.Run("forward "+forward, func(t *testing.T) {
 			n := newTestNode(t)
 			labtest.Require(t, "ufw")
-			n.masquerade()
+			n.must(n.router.Masquerade("eth0"))
 			n.must(n.router.Run("unshare", "-m", "sh", "-ec", ufwScript, "ufw", t.TempDir(), forward))
 			_, r := n.scan()
 			for _, fam := range []netfilter.Family{netfilter.IP, netfilter.IP6} {

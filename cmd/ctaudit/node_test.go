@@ -200,16 +200,29 @@ func (n *testNode) load(backend netfilter.Backend, s scenario) {
 }`))
 		return
 	}
-	suffix := map[netfilter.Backend]string{netfilter.Legacy: "-legacy", netfilter.IPTablesNFT: "-nft"}[backend]
-	for _, program := range []string{"iptables", "ip6tables"} {
-		n.must(n.router.Run(program+suffix, "-t", "nat", "-A", "POSTROUTING", "-o", "eth0", "-j", "MASQUERADE"))
-		if program == "ip6tables" && s.v4only {
+	for _, family := range []netfilter.Family{netfilter.IP, netfilter.IP6} {
+		ipt, err := n.router.IPTables(backend, family)
+		n.must(err)
+		n.must(ipt.Append("nat", "POSTROUTING", "-o", "eth0", "-j", "MASQUERADE"))
+		if family == netfilter.IP6 && s.v4only {
 			continue
 		}
 		for _, rule := range s.rules {
-			n.must(n.router.Run(append([]string{program + suffix}, strings.Fields(rule)...)...))
+			n.must(command(ipt, rule))
 		}
 	}
+}
+
+// command carries out "[-t TABLE] -A CHAIN RULE" or "-P CHAIN POLICY".
+func command(ipt *lab.IPTables, text string) error {
+	words, table := strings.Fields(text), "filter"
+	if words[0] == "-t" {
+		table, words = words[1], words[2:]
+	}
+	if words[0] == "-P" {
+		return ipt.Policy(table, words[1], words[2])
+	}
+	return ipt.Append(table, words[1], words[2:]...)
 }
 
 func TestScanScenarios(t *testing.T) {

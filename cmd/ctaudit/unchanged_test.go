@@ -55,6 +55,10 @@ func TestScanChangesNothing(t *testing.T) {
 			if backend != "" {
 				n.load(backend, scenarios[1])
 			}
+			n.eventually("the end of duplicate address detection", func() bool {
+				text, err := n.router.Output("ip", "addr")
+				return err == nil && !strings.Contains(string(text), "tentative")
+			})
 			before := n.state()
 			n.scanReadOnly()
 			if diff := cmp.Diff(before, n.state()); diff != "" {

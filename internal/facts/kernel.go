@@ -62,6 +62,8 @@ func conntrackAtBoot(doc *snapshot.Document) (how, file string) {
 	return "unknown", ""
 }
 
+// containerFacts lists the namespaces of containers. One that no link of the node leads to, and that no runtime made, is
+// no container of this node's. What could not be read stays.
 func containerFacts(doc *snapshot.Document) []Container {
 	out := []Container{}
 	for _, ns := range doc.Topology.Namespaces.Or(nil) {
@@ -69,7 +71,10 @@ func containerFacts(doc *snapshot.Document) []Container {
 		if !ok {
 			v = snapshot.Unreadable[string]("not collected", "")
 		}
-		out = append(out, Container{Name: containerName(ns), Liberal: intFact(keyLiberal, v), Connected: len(ns.Links) > 0})
+		c := Container{Name: containerName(ns), Liberal: intFact(keyLiberal, v), Connected: len(ns.Links) > 0}
+		if c.Connected || ns.Container != "" || !c.Liberal.Known {
+			out = append(out, c)
+		}
 	}
 	return out
 }
