@@ -104,7 +104,7 @@ func (w *walker) stages(s *setup, stages []stage, live []*class) []*class {
 		w.view.hook, w.view.in, w.view.out = st.hook, st.in, st.out
 		w.view.bridge = w.ev.bridged(st)
 		w.view.routed = st.routed
-		if st.routed && st.hook == netfilter.Forward {
+		if st.hook == netfilter.Forward {
 			live = w.expire(live)
 		}
 		for _, b := range s.chains(w.ev, st, w.order) {
@@ -117,7 +117,8 @@ func (w *walker) stages(s *setup, stages []stage, live []*class) []*class {
 	return live
 }
 
-// expire gives up the classes whose TTL a rule has set before the packet was to be forwarded: with 1 it is not.
+// expire gives up the classes whose TTL a rule has set before the packet was to be forwarded: with 1 it is not. The RST that
+// comes back through FORWARD is no exception.
 func (w *walker) expire(live []*class) []*class {
 	var out []*class
 	for _, c := range live {

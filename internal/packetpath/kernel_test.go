@@ -34,6 +34,11 @@ func TestKernelFindings(t *testing.T) {
 			rules: "*mangle\n:PREROUTING ACCEPT\n-A PREROUTING -j TTL --ttl-set 1\nCOMMIT\n", question: B, want: Depends,
 		},
 		{
+			name:     "nor is a RST with such a TTL",
+			rules:    "*mangle\n:PREROUTING ACCEPT\n-A PREROUTING -p tcp -m tcp --tcp-flags RST RST -j TTL --ttl-set 1\nCOMMIT\n",
+			question: B, want: Depends,
+		},
+		{
 			name: "a predicate of the packet says nothing of the RST",
 			rules: "*filter\n:INPUT ACCEPT\n:OUTPUT ACCEPT\n-A INPUT -m u32 --u32 0=1 -j DROP\n" +
 				"-A OUTPUT -m u32 ! --u32 0=1 -j DROP\nCOMMIT\n", question: A, want: Depends,
