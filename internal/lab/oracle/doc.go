@@ -5,7 +5,10 @@
 // fate of every segment with what the kernel did. A generator proves nothing about what it never writes: whoever adds a
 // branch to the model adds the rule that reaches it here.
 //
-// Everything is drawn from one seed, so that a failure can be replayed.
+// Everything is drawn from one seed, so that a failure can be replayed:
+//
+//	go test ./internal/lab/oracle -run Random -oracle.duration=10m -oracle.seed=1000
+//	go test ./internal/lab/oracle -run Random/B -oracle.seed=1383 -oracle.only
 package oracle
 
 import (
