@@ -141,12 +141,16 @@ func (t *tally) disagreement(a *packetpath.Answer, g packetpath.Segment, kernel 
 		t.assumed[strings.TrimSuffix(strings.TrimPrefix(text, "not ("), ")")]++
 	}
 	for _, o := range held {
-		if o.Fate == "depends" || contradiction(o, kernel) == "" {
+		// An order of tied chains is one of several, and only their common verdict is the answer's.
+		if o.Fate == "depends" || slices.Contains(o.Assuming, anOrder) || contradiction(o, kernel) == "" {
 			return ""
 		}
 	}
 	return "every outcome foretells something else"
 }
+
+// anOrder is what an outcome assumes when the kernel did not tell in which order it runs chains of equal priority.
+const anOrder = "the order in which base chains of equal priority were registered"
 
 // contradiction holds an outcome against the kernel. A rejected packet's ICMP error may itself be dropped on its way out.
 func contradiction(o packetpath.Outcome, kernel lab.Fate) string {
