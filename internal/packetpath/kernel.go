@@ -10,6 +10,9 @@ import (
 // What each match and target does to a packet without a conntrack entry. Sources are net/netfilter/xt_*.c and nft_*.c,
 // Linux 6.18; what was measured is said in README.md.
 
+// opaqueArgs begins the arguments of an xtables extension that a reader has as a blob only.
+const opaqueArgs = "--opaque-"
+
 // ext compiles a match known by name.
 func (c *compiler) ext(x netfilter.Ext) []atom {
 	text := strings.TrimSpace(x.Name + " " + x.Args)
@@ -19,13 +22,18 @@ func (c *compiler) ext(x netfilter.Ext) []atom {
 	case "connmark", "connbytes", "cluster":
 		// xt_connmark.c connmark_mt(), xt_connbytes.c connbytes_mt(), xt_cluster.c xt_cluster_mt(): "if (ct == NULL) return false".
 		return []atom{{kind: atomBreak, text: text, invert: x.Invert}}
-	case "helper", "connlabel":
-		// xt_helper.c helper_mt(), xt_connlabel.c connlabel_mt(): the inversion is the answer when there is no entry.
-		return []atom{{kind: atomInvert, text: text, invert: x.Invert}}
 	case "connlimit", "ct count":
 		return guess(fresh)
 	case "limit", "hashlimit", "quota", "statistic", "numgen", "cpu", "time", "random", "dynset", "meter", "quota2":
 		return guess(chance)
+	}
+	if strings.HasPrefix(x.Args, opaqueArgs) && x.Name != "recent" {
+		return guess(pure) // the inversion is inside
+	}
+	switch strings.ToLower(x.Name) {
+	case "helper", "connlabel":
+		// xt_helper.c helper_mt(), xt_connlabel.c connlabel_mt(): the inversion is the answer when there is no entry.
+		return []atom{{kind: atomInvert, text: text, invert: x.Invert}}
 	case "recent":
 		return recent(x, guess, never, always)
 	case "socket":

@@ -57,3 +57,20 @@ func TestKernelFindings(t *testing.T) {
 		})
 	}
 }
+
+// A blob's inversion is inside it: nothing may be concluded from the extension's name.
+func TestOpaqueExtensions(t *testing.T) {
+	for _, name := range []string{"connlabel", "helper", "physdev", "policy", "owner", "rpfilter", "socket", "u32"} {
+		text := "-m " + name + " --opaque-revision-0 0x0100 -j DROP"
+		table := &nf.Table{Backend: nf.NFTables, Family: nf.IP, Name: "filter", Chains: []*nf.Chain{{
+			Name: "INPUT", Base: &nf.Base{Type: nf.FilterChain, Hook: nf.Input, Policy: nf.Accept},
+			Rules: []*nf.Rule{{Number: 1, Text: text, Ops: nf.Ops{
+				nf.Ext{Name: name, Args: "--opaque-revision-0 0x0100"}, nf.Verdict{Kind: nf.Drop},
+			}}},
+		}}}
+		a, err := Evaluate(testNode(table), Query{Question: A, Family: nf.IP, In: "eth0"})
+		if err != nil || a.Verdict != Depends {
+			t.Errorf("%s: %s (%v), want depends", name, a.Verdict, err)
+		}
+	}
+}

@@ -152,9 +152,9 @@ func onDevice(b *netfilter.Base, s stage) bool {
 }
 
 // xtablesAt says at which priority an iptables table stands at a hook. Source: the tables' modules, net/ipv4/netfilter/iptable_*.c.
-func xtablesAt(name string, h netfilter.Hook) (int32, bool) {
+func xtablesAt(t *netfilter.Table, h netfilter.Hook) (int32, bool) {
 	in := func(hooks ...netfilter.Hook) bool { return slices.Contains(hooks, h) }
-	switch name {
+	switch t.Name {
 	case "raw":
 		return -300, in(netfilter.Prerouting, netfilter.Output)
 	case "mangle":
@@ -162,6 +162,9 @@ func xtablesAt(name string, h netfilter.Hook) (int32, bool) {
 	case "filter":
 		return 0, in(netfilter.Input, netfilter.Forward, netfilter.Output)
 	case "security":
+		if t.Backend == netfilter.IPTablesNFT { // its own idea: iptables/nft.c, xtables_ipv4; seen with 1.8.9
+			return 150, in(netfilter.Input, netfilter.Forward, netfilter.Output)
+		}
 		return 50, in(netfilter.Input, netfilter.Forward, netfilter.Output)
 	case "nat":
 		return 0, false
@@ -173,7 +176,7 @@ func xtablesAt(name string, h netfilter.Hook) (int32, bool) {
 func (e *Evaluator) opaqueTable(t *netfilter.Table, s stage) []*baseChain {
 	prio := int32(-1 << 31)
 	if t.Backend.XTables() {
-		p, ok := xtablesAt(t.Name, s.hook)
+		p, ok := xtablesAt(t, s.hook)
 		if !ok {
 			return nil
 		}

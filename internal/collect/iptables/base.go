@@ -4,7 +4,8 @@ import "github.com/ctaudit/ctaudit/internal/netfilter"
 
 // baseOf returns where a built-in chain is registered, without its policy; false when iptables has no such chain.
 // Source: include/uapi/linux/netfilter_ipv4.h, enum nf_ip_hook_priorities (ip6: the same numbers), and
-// net/ipv4/netfilter/iptable_*.c, Linux 6.18; iptables-nft registers the same ones (iptables/nft.c, xtables_ipv4).
+// net/ipv4/netfilter/iptable_*.c, Linux 6.18; iptables-nft registers the same ones but for security, which it puts at 150
+// (iptables/nft.c, xtables_ipv4; seen with 1.8.9).
 func baseOf(src source, table, chain string) (netfilter.Base, bool) {
 	b := netfilter.Base{Type: netfilter.FilterChain}
 	hook, ok := hookOf(chain)
@@ -12,7 +13,7 @@ func baseOf(src source, table, chain string) (netfilter.Base, bool) {
 	switch table {
 	case "filter", "security":
 		if table == "security" {
-			b.Priority = 50
+			b.Priority = map[bool]int32{false: 50, true: 150}[src.backend == netfilter.IPTablesNFT]
 		}
 		return b, ok && (hook == netfilter.Input || hook == netfilter.Forward || hook == netfilter.Output)
 	case "mangle":

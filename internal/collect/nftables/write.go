@@ -99,11 +99,13 @@ const (
 	foreign
 )
 
+// matchesStandard reports whether the chains stand where iptables-nft puts them: iptables/nft.c, xtables_ipv4. Its security
+// table has priority 150 and not the kernel's 50.
 func (t *tableInfo) matchesStandard() bool {
 	if t.key.family != nf.IP && t.key.family != nf.IP6 {
 		return false
 	}
-	priority, ok := map[string]int32{"raw": -300, "mangle": -150, "filter": 0, "security": 50, "nat": 0}[t.key.name]
+	priority, ok := map[string]int32{"raw": -300, "mangle": -150, "filter": 0, "security": 150, "nat": 0}[t.key.name]
 	if !ok {
 		return false
 	}

@@ -250,6 +250,8 @@ func paths() []directed {
 			nft: "input: ct state invalid,untracked synproxy mss 1460 wscale 7"},
 		{name: "TPROXY without a listener", want: lab.Silence, undecided: true,
 			xt: "mangle: -A PREROUTING -p tcp -j TPROXY --on-port 9"},
+		{name: "the security table", want: lab.Silence, xt: "security: -A INPUT -m connlabel ! --label 1 -m mark --mark 9 -j ACCEPT; " +
+			"-A INPUT -m connlabel ! --label 1 -j DROP"},
 		{name: "TEE goes on", want: lab.Silence, only4: true,
 			xt: "mangle: -A PREROUTING -j TEE --gateway 192.0.2.254|filter: -A INPUT -m conntrack --ctstate INVALID -j DROP"},
 		{name: "a table of the other family", want: lab.Reset, only4: true,
