@@ -65,6 +65,8 @@ masquerade := {
 	"sources": ["172.17.0.0/16"],
 	"outInterface": "! docker0",
 	"coversContainers": true,
+	"egress": true,
+	"own": true,
 }
 
 exposure(question, f, interface) := {
@@ -125,7 +127,7 @@ docker := {
 	"conntrackUsed": known(true),
 	"snat": {"ip": known([masquerade]), "ip6": known([])},
 	"dnat": {"ip": known([]), "ip6": known([])},
-	"dnatCount": {"ip": 0, "ip6": 0},
+	"services": {"ip": known(false), "ip6": known(false)},
 	"serviceProxy": known("none"),
 	"exposure": [exposed],
 	"drops": [],
@@ -155,6 +157,7 @@ bare := patch(docker, {"snat": {"ip": known([])}})
 blind := patch(docker, {
 	"snat": {"ip": unread, "ip6": unread},
 	"dnat": {"ip": unread, "ip6": unread},
+	"services": {"ip": unread, "ip6": unread},
 	"serviceProxy": unread,
 	"conntrackUsed": unread,
 	"exposure": [patch(undecided, {"dependsOn": ["ip filter: permission denied"]})],
@@ -164,7 +167,7 @@ blind := patch(docker, {
 # A kube-proxy node whose FORWARD drops INVALID packets; INPUT does not.
 kubernetes := patch(docker, {
 	"serviceProxy": known("kube-proxy-iptables"),
-	"dnatCount": {"ip": 12, "ip6": 0},
+	"services": {"ip": known(true), "ip6": known(false)},
 	"dnat": {"ip": known([{
 		"rule": object.union(rule("KUBE-SEP-AAAA", 2, "-p tcp -j DNAT --to-destination 10.244.1.2:80"), {"table": "nat"}),
 		"action": "dnat",

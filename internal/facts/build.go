@@ -81,10 +81,10 @@ func (n *Node) Facts() *Facts {
 		Liberal:       intSysctl(doc, keyLiberal),
 		Sysctl:        sysctlFacts(doc),
 		Forwarding:    forwardingFacts(doc),
-		ConntrackUsed: conntrackUsed(doc, n.ruleset),
+		ConntrackUsed: n.conntrackUsed(),
 		SNAT:          map[netfilter.Family]Fact[[]NAT]{},
 		DNAT:          map[netfilter.Family]Fact[[]NAT]{},
-		DNATCount:     map[netfilter.Family]int{},
+		Services:      map[netfilter.Family]Fact[bool]{},
 		ServiceProxy:  n.proxy,
 		Exposure:      make([]Exposure, 0, len(n.answers)),
 		Drops:         n.drops(),
@@ -97,7 +97,7 @@ func (n *Node) Facts() *Facts {
 	for _, fam := range families {
 		f.SNAT[fam] = n.snat(fam)
 		f.DNAT[fam] = n.dnat(fam)
-		f.DNATCount[fam] = len(f.DNAT[fam].Value)
+		f.Services[fam] = n.services(fam, f.DNAT[fam])
 	}
 	for _, a := range n.answers {
 		f.Exposure = append(f.Exposure, exposure(a))

@@ -8,7 +8,6 @@ import (
 
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 	"github.com/ctaudit/ctaudit/internal/packetpath"
-	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
 
 // questionB bounds how many interfaces question B is asked for: a node has a few bridges, or a veth a pod.
@@ -16,11 +15,9 @@ const questionB = 256
 
 func (n *Node) askA() []packetpath.Answer {
 	out := []packetpath.Answer{}
-	for _, fam := range families {
-		for _, l := range n.uplinks(fam) {
-			out = append(out, n.ask(packetpath.Query{
-				Question: packetpath.A, Family: fam, In: l.Name, Dst: hosts(l.global(fam)),
-			}))
+	for f, fam := range families {
+		for _, u := range n.ups[f] {
+			out = append(out, n.ask(packetpath.Query{Question: packetpath.A, Family: fam, In: u.Name, Dst: u.addrs}))
 		}
 	}
 	return out
@@ -30,17 +27,26 @@ func (n *Node) askB() []packetpath.Answer {
 	out := []packetpath.Answer{}
 	for _, fam := range families {
 		links := n.containerLinks(fam)
-		for _, l := range links[:min(len(links), questionB)] {
-			out = append(out, n.worstReply(fam, l))
+		sides := n.backendLinks(fam, links)
+		for i, l := range links {
+			if i == questionB {
+				out = append(out, packetpath.Answer{
+					Question: packetpath.B, Family: fam, Interface: l.Name,
+					Verdict: packetpath.Depends, Reset: packetpath.ResetDepends,
+					DependsOn: []string{fmt.Sprintf("the %d links to containers beyond the first %d, which were not asked about", len(links)-i, i)},
+				})
+				break
+			}
+			out = append(out, n.worstReply(fam, l, sides))
 		}
 	}
 	return out
 }
 
 // worstReply asks question B for every side that a backend's reply can come from, and returns the least protected.
-func (n *Node) worstReply(fam netfilter.Family, out *link) packetpath.Answer {
+func (n *Node) worstReply(fam netfilter.Family, out *link, sides backends) packetpath.Answer {
 	var worst *packetpath.Answer
-	for _, in := range n.backendLinks(fam, out) {
+	for _, in := range sides.of(out) {
 		a := n.ask(packetpath.Query{
 			Question: packetpath.B, Family: fam, In: in.Name, Out: out.Name, Dst: out.networks(fam),
 		})
@@ -51,26 +57,41 @@ func (n *Node) worstReply(fam netfilter.Family, out *link) packetpath.Answer {
 	return *worst
 }
 
-// backendLinks are where backends' replies come in: the uplinks, overlays to other nodes, and one link to containers of
-// this node (the same bridge, or another veth).
-func (n *Node) backendLinks(fam netfilter.Family, out *link) []*link {
-	var in []*link
-	in = append(in, n.uplinks(fam)...)
+// backends are where backends' replies come in: the uplinks, overlays to other nodes, and links to containers of this node.
+type backends struct {
+	remote []*link
+	local  []*link // at most two, so that there is another one for each
+}
+
+func (n *Node) backendLinks(fam netfilter.Family, containers []*link) backends {
+	var b backends
+	for _, u := range n.candidates(fam) {
+		if u.link.container && !u.link.hasDefault() {
+			continue
+		}
+		b.remote = append(b.remote, u.link)
+	}
 	for i := range n.links {
-		if l := &n.links[i]; l.overlay && l.Up {
-			in = append(in, l)
+		if l := &n.links[i]; l.overlay && l.Up && !n.enslaved(l) && !slices.Contains(b.remote, l) {
+			b.remote = append(b.remote, l)
 		}
 	}
+	b.local = containers[:min(2, len(containers))]
+	return b
+}
+
+// of are the sides for a link: the same bridge, or another veth.
+func (b backends) of(out *link) []*link {
 	local := out
 	if out.Kind != "bridge" {
-		for _, l := range n.containerLinks(fam) {
+		for _, l := range b.local {
 			if l != out {
 				local = l
 				break
 			}
 		}
 	}
-	return append(in, local)
+	return append(slices.Clone(b.remote), local)
 }
 
 // Rank orders answers from protected to exposed; what is undecided stands between.
@@ -86,63 +107,15 @@ func Rank(a packetpath.Answer) int {
 	return 3
 }
 
-// doubt takes back every answer when a whole reader saw nothing: the rules that it would have shown may reset, accept or
-// untrack the packet anywhere. A table that was read in part is the evaluator's business.
+// doubt takes back every answer when rules may have been missed altogether: they may reset, accept or untrack the packet
+// anywhere. A table that was read in part is the evaluator's business.
 func (n *Node) doubt(a packetpath.Answer) packetpath.Answer {
-	why, _ := rulesUnread(n.doc)
-	if why == "" {
+	if n.unread.why == "" {
 		return a
 	}
 	a.Verdict, a.Reset = packetpath.Depends, packetpath.ResetDepends
-	a.DependsOn = append(slices.Clone(a.DependsOn), why)
+	a.DependsOn = append(slices.Clone(a.DependsOn), n.unread.why)
 	return a
-}
-
-// unreadFor says which rules of the family were not read and why; empty when all were.
-func (n *Node) unreadFor(fam netfilter.Family) (why, hint string) {
-	if why, hint = rulesUnread(n.doc); why != "" {
-		return why, hint
-	}
-	for _, t := range n.ruleset.Tables {
-		if t.Incomplete != "" && t.Family.Covers(fam) {
-			return fmt.Sprintf("table %s %s %s was not read whole: %s", t.Backend, t.Family, t.Name, t.Incomplete), ""
-		}
-	}
-	return "", ""
-}
-
-// rulesUnread says which of the two rule readers could not see anything.
-func rulesUnread(doc *snapshot.Document) (why, hint string) {
-	for _, name := range []string{"iptables", "nftables", "topology"} {
-		c := collector(doc, name)
-		if c == nil {
-			return "the " + name + " collector did not run", "collect again without leaving it out"
-		}
-		if c.Status == snapshot.StatusUnreadable {
-			for _, m := range c.Missing {
-				return m.What + ": " + m.Why, m.Hint
-			}
-			return name + " could not be read", ""
-		}
-	}
-	return "", ""
-}
-
-func collector(doc *snapshot.Document, name string) *snapshot.Collector {
-	for i := range doc.Collectors {
-		if doc.Collectors[i].Name == name {
-			return &doc.Collectors[i]
-		}
-	}
-	return nil
-}
-
-func hosts(addrs []netip.Addr) []netip.Prefix {
-	var out []netip.Prefix
-	for _, a := range addrs {
-		out = append(out, netip.PrefixFrom(a, a.BitLen()))
-	}
-	return out
 }
 
 func exposure(a packetpath.Answer) Exposure {
@@ -204,7 +177,10 @@ func (n *Node) chainType(d packetpath.Drop) string {
 			continue
 		}
 		for _, c := range t.Chains {
-			if c.Base != nil && slices.Contains(d.Hooks, c.Base.Hook) && !slices.Contains(types, string(c.Base.Type)) {
+			if c.Base == nil || !slices.Contains(d.Hooks, c.Base.Hook) || slices.Contains(types, string(c.Base.Type)) {
+				continue
+			}
+			if d.Rule.Chain == c.Name || t.Chain(d.Rule.Chain) != nil && t.Chain(d.Rule.Chain).Base == nil {
 				types = append(types, string(c.Base.Type))
 			}
 		}

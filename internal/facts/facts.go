@@ -9,23 +9,24 @@ import "github.com/ctaudit/ctaudit/internal/netfilter"
 // Facts is the input document of every policy. Field names in JSON are the contract with policy authors
 // (docs/facts.md describes each); lists are never null.
 type Facts struct {
-	Host          string                          `json:"host"`
-	Kernel        Kernel                          `json:"kernel"`
-	Liberal       Fact[int]                       `json:"liberal"`       // be_liberal of the node's own namespace
-	Sysctl        map[string]Fact[string]         `json:"sysctl"`        // every live key read, by dotted name
-	Forwarding    map[netfilter.Family]Fact[bool] `json:"forwarding"`    // by family ("ip", "ip6"): net.ipv4.ip_forward, net.ipv6.conf.all.forwarding
+	Host    string                  `json:"host"`
+	Kernel  Kernel                  `json:"kernel"`
+	Liberal Fact[int]               `json:"liberal"` // be_liberal of the node's own namespace
+	Sysctl  map[string]Fact[string] `json:"sysctl"`  // every live key read, by dotted name, but those of single interfaces
+	// Forwarding by family ("ip", "ip6"): net.ipv4.ip_forward or any interface's own setting; net.ipv6.conf.all.forwarding.
+	Forwarding    map[netfilter.Family]Fact[bool] `json:"forwarding"`
 	ConntrackUsed Fact[bool]                      `json:"conntrackUsed"` // false: no rule needs conntrack and the table is empty: hooks are not even registered
 
-	// SNAT are the source NAT rules of the node's nat POSTROUTING chains that are reachable, by family; known false where the
-	// ruleset could not be read whole.
+	// SNAT are the source NAT rules that the node's nat POSTROUTING chains reach, by family, at most 100. Known false where none
+	// of them has Own and Egress, and the ruleset could not be read whole or understood.
 	SNAT map[netfilter.Family]Fact[[]NAT] `json:"snat"`
-	// DNAT are the destination NAT rules reachable from nat PREROUTING and OUTPUT that lead to containers or Services,
-	// by family: the first 20.
+	// DNAT are the destination NAT rules that nat PREROUTING and OUTPUT reach, by family: the first 5.
 	DNAT map[netfilter.Family]Fact[[]NAT] `json:"dnat"`
-	// DNATCount is how many are listed.
-	DNATCount map[netfilter.Family]int `json:"dnatCount"`
-	// ServiceProxy says who programs Service DNAT: "kube-proxy-iptables", "kube-proxy-nftables", "kube-proxy-ipvs" or "none".
+	// ServiceProxy says who programs Service DNAT: "kube-proxy-iptables", "kube-proxy-nftables", "kube-proxy-ipvs",
+	// "kube-router" or "none".
 	ServiceProxy Fact[string] `json:"serviceProxy"`
+	// Services says by family whether a Service proxy translates Service addresses here.
+	Services map[netfilter.Family]Fact[bool] `json:"services"`
 
 	// Exposure has one entry a question, family and interface: A for every uplink, B for every container-facing
 	// interface. Whether the premise holds (SNAT present ...) is for the policy to combine.
@@ -69,12 +70,18 @@ type Kernel struct {
 type NAT struct {
 	Rule         netfilter.RuleRef `json:"rule"`
 	Action       string            `json:"action"`                 // masquerade, snat, dnat, redirect, netmap
-	Sources      []string          `json:"sources"`                // prefixes it applies to; ["0.0.0.0/0"]: any
+	Sources      []string          `json:"sources"`                // prefixes it applies to; ["any"]: any
 	Excluded     []string          `json:"excluded,omitempty"`     // prefixes excluded by negation
-	OutInterface string            `json:"outInterface,omitempty"` // as written, "! docker0" when negated
+	OutInterface string            `json:"outInterface,omitempty"` // as iptables writes it, "! docker0" when negated
 	To           string            `json:"to,omitempty"`
-	// CoversContainers: the sources cover a container subnet of this node (a bridge's or veth's network), or any.
+	// CoversContainers: the sources meet a container subnet of this node (a bridge's or veth's network), or are any.
 	CoversContainers bool `json:"coversContainers"`
+	// Egress is false where the rule certainly translates nothing that leaves by an uplink: it is for containers'
+	// destinations (Docker's hairpin rule), or for links to containers alone.
+	Egress bool `json:"egress"`
+	// Own is false where the rule certainly translates to addresses that are not this node's: what is sent to those reaches
+	// no TCP here, and nothing answers it.
+	Own bool `json:"own"`
 }
 
 // Exposure is the answer to one question.
@@ -123,7 +130,7 @@ type Container struct {
 	Connected bool      `json:"connected"` // a veth of the node leads there
 }
 
-// Uplink is an interface that a default route leaves by.
+// Uplink is an interface that source-NATed flows to the outside can leave by.
 type Uplink struct {
 	Name     string             `json:"name"`
 	Families []netfilter.Family `json:"families"`

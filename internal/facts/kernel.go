@@ -56,7 +56,7 @@ func conntrackAtBoot(doc *snapshot.Document) (how, file string) {
 	if (ok || doc.Sysctl.ModulesLoad.IsAbsent()) && listed && slices.Contains(modules, module) {
 		return "late", ""
 	}
-	if cfg, known := doc.Kernel.Config.Get(); ok && known && cfg["CONFIG_NF_CONNTRACK"] == "m" {
+	if cfg, known := doc.Kernel.Config.Get(); (ok || doc.Sysctl.ModulesLoad.IsAbsent()) && known && cfg["CONFIG_NF_CONNTRACK"] == "m" {
 		return "late", ""
 	}
 	return "unknown", ""
@@ -76,9 +76,6 @@ func containerFacts(doc *snapshot.Document) []Container {
 			out = append(out, c)
 		}
 	}
-	if why := doc.Topology.NamespacesIncomplete; why != "" && len(out) > 0 {
-		out = append(out, Container{Name: "namespaces that were not seen", Liberal: unknown[int](why, "run as root")})
-	}
 	return out
 }
 
@@ -91,5 +88,8 @@ func containerName(ns snapshot.Namespace) string {
 	case len(ns.PIDs) > 0:
 		return "pid " + strconv.Itoa(ns.PIDs[0]) + " (" + ns.Command + ")"
 	}
-	return "namespace " + ns.Command
+	if len(ns.Names) > 0 {
+		return "namespace " + ns.Names[0]
+	}
+	return "namespace " + strconv.FormatUint(ns.ID, 10)
 }

@@ -5,265 +5,204 @@ import (
 	"strings"
 
 	"github.com/ctaudit/ctaudit/internal/netfilter"
-	"github.com/ctaudit/ctaudit/internal/netfilter/xtables"
 )
 
-// listedDNAT bounds how many DNAT rules the facts name; a kube-proxy node has tens of thousands.
-const listedDNAT = 20
+// listedSNAT and listedDNAT bound how many rules the facts name; a kube-proxy node has tens of thousands of DNAT rules.
+const (
+	listedSNAT = 100
+	listedDNAT = 5
+)
 
-// snat lists the source NAT rules that nat POSTROUTING reaches for the family.
-func (n *Node) snat(fam netfilter.Family) Fact[[]NAT] {
-	found := []NAT{}
-	n.walkNAT(fam, netfilter.Postrouting, func(t *netfilter.Table, c *netfilter.Chain, r *netfilter.Rule) bool {
-		if nat, ok := n.natRule(natAt{fam, t, c, r}); ok && nat.source() {
-			found = append(found, nat)
-		}
-		return true
-	})
-	if len(found) == 0 {
-		if why, hint := n.unreadFor(fam); why != "" {
-			return unknown[[]NAT](why, hint)
-		}
-	}
-	return known(found)
+// sourceNAT is what the nat POSTROUTING chains can do to the sources of a flow.
+type sourceNAT struct {
+	rules  []NAT // the first listedSNAT, one that counts for egress among them if there is any
+	count  int
+	egress bool           // some rule translates what leaves by an uplink to an address of the node
+	own    bool           // to the outgoing link's address, or to one that is not known
+	to     []netip.Prefix // to addresses that a rule names, as far as they are this node's
+	opaque string         // a rule that is not understood may translate
 }
 
-// dnat lists the first destination NAT rules that nat PREROUTING and OUTPUT reach. The walk ends there: a kube-proxy node
-// has a hundred thousand rules behind them.
+// maxSNAT bounds the walk; with so many rules all of the node's addresses are asked about anyway.
+const maxSNAT = 20000
+
+func (n *Node) sourceNAT(flow natFlow) sourceNAT {
+	var s sourceNAT
+	s.opaque = n.walkNAT(flow, func(at natAt) bool {
+		if nat := n.natRule(at); nat.source() {
+			own, to := n.translation(at)
+			nat.Own = own || len(to) > 0
+			s.own, s.to = s.own || own, append(s.to, to...)
+			s.add(nat)
+		}
+		return s.count < maxSNAT
+	})
+	if s.count >= maxSNAT {
+		s.own = true
+	}
+	s.to = sorted(s.to)
+	return s
+}
+
+func (s *sourceNAT) add(nat NAT) {
+	counts := nat.Own && nat.Egress
+	switch {
+	case len(s.rules) < listedSNAT:
+		s.rules = append(s.rules, nat)
+	case counts && !s.egress:
+		s.rules[listedSNAT-1] = nat
+	}
+	s.count++
+	s.egress = s.egress || counts
+}
+
+// snat lists the source NAT rules that nat POSTROUTING reaches for the family. Where none of them translates what leaves
+// by an uplink, all must have been read for that to be known.
+func (n *Node) snat(fam netfilter.Family) Fact[[]NAT] {
+	s := n.snats[familyIndex(fam)]
+	if !s.egress {
+		if why, hint := n.natUnread(fam); why != "" {
+			return unknown[[]NAT](why, hint)
+		}
+		if s.opaque != "" {
+			return unknown[[]NAT](s.opaque, "")
+		}
+		if l := n.openVSwitch(); l != "" {
+			return unknown[[]NAT]("Open vSwitch ("+l+") can translate addresses in its own datapath, which no ruleset shows", "")
+		}
+	}
+	return known(append([]NAT{}, s.rules...))
+}
+
+func (n *Node) openVSwitch() string {
+	for i := range n.links {
+		if n.links[i].Kind == "openvswitch" {
+			return n.links[i].Name
+		}
+	}
+	return ""
+}
+
+// dnat lists the first destination NAT rules that nat PREROUTING and OUTPUT reach.
 func (n *Node) dnat(fam netfilter.Family) Fact[[]NAT] {
 	found := []NAT{}
 	seen := map[*netfilter.Rule]bool{}
-	visit := func(t *netfilter.Table, c *netfilter.Chain, r *netfilter.Rule) bool {
-		if !mayDNAT(t, r) || seen[r] {
-			return true
-		}
-		seen[r] = true
-		if nat, ok := n.natRule(natAt{fam, t, c, r}); ok && !nat.source() {
+	visit := func(at natAt) bool {
+		if nat := n.natRule(at); !nat.source() && !seen[at.rule] {
+			seen[at.rule] = true
 			found = append(found, nat)
 		}
 		return len(found) < listedDNAT
 	}
-	n.walkNAT(fam, netfilter.Prerouting, visit)
-	n.walkNAT(fam, netfilter.Output, visit)
+	opaque := ""
+	for _, hook := range []netfilter.Hook{netfilter.Prerouting, netfilter.Output} {
+		if len(found) < listedDNAT {
+			why := n.walkNAT(natFlow{fam: fam, hook: hook}, visit)
+			if opaque == "" {
+				opaque = why
+			}
+		}
+	}
 	if len(found) == 0 {
-		if why, hint := n.unreadFor(fam); why != "" {
+		if why, hint := n.natUnread(fam); why != "" {
 			return unknown[[]NAT](why, hint)
+		}
+		if opaque != "" {
+			return unknown[[]NAT](opaque, "")
 		}
 	}
 	return known(found)
-}
-
-// mayDNAT is the cheap look at a rule's text before it is parsed.
-func mayDNAT(t *netfilter.Table, r *netfilter.Rule) bool {
-	if r.Ops != nil || !t.Backend.XTables() {
-		return true
-	}
-	switch target, _ := xtables.Target(r.Text); target {
-	case "DNAT", "REDIRECT", "NETMAP":
-		return true
-	}
-	return false
-}
-
-// visitor is shown a rule; false ends the walk of its table.
-type visitor func(*netfilter.Table, *netfilter.Chain, *netfilter.Rule) bool
-
-// walkNAT visits every rule that the nat-type base chains at the hook reach, each chain once.
-func (n *Node) walkNAT(fam netfilter.Family, hook netfilter.Hook, visit visitor) {
-	for _, t := range n.ruleset.Tables {
-		if t.Dormant || !t.Family.Covers(fam) {
-			continue
-		}
-		w := natWalk{table: t, seen: map[string]bool{}, visit: visit}
-		for _, c := range t.Chains {
-			if c.Base != nil && c.Base.Type == netfilter.NATChain && c.Base.Hook == hook {
-				w.enter(c)
-				if w.done {
-					return
-				}
-			}
-		}
-	}
-}
-
-type natWalk struct {
-	table  *netfilter.Table
-	chains map[string]*netfilter.Chain
-	seen   map[string]bool
-	visit  visitor
-	done   bool
-}
-
-// chain finds a chain by name; the index is made when the first jump is met.
-func (w *natWalk) chain(name string) *netfilter.Chain {
-	if w.chains == nil {
-		w.chains = make(map[string]*netfilter.Chain, len(w.table.Chains))
-		for _, c := range w.table.Chains {
-			w.chains[c.Name] = c
-		}
-	}
-	return w.chains[name]
-}
-
-// enter visits without recursion, so that no jump chain is too deep for it.
-func (w *natWalk) enter(first *netfilter.Chain) {
-	todo := []*netfilter.Chain{first}
-	for len(todo) > 0 {
-		c := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if w.seen[c.Name] {
-			continue
-		}
-		w.seen[c.Name] = true
-		for _, r := range c.Rules {
-			if !w.visit(w.table, c, r) {
-				w.done = true
-				return
-			}
-			for _, name := range w.targets(r) {
-				if next := w.chain(name); next != nil && !w.seen[name] {
-					todo = append(todo, next)
-				}
-			}
-		}
-	}
-}
-
-func (w *natWalk) targets(r *netfilter.Rule) []string {
-	if r.Ops == nil && w.table.Backend.XTables() {
-		if name, _ := xtables.Target(r.Text); name != "" {
-			return []string{name}
-		}
-		return nil
-	}
-	var out []string
-	for _, op := range r.Ops {
-		switch op := op.(type) {
-		case netfilter.Verdict:
-			out = append(out, op.Chain)
-		case netfilter.VMap:
-			out = append(out, w.mapTargets(op.Set)...)
-		}
-	}
-	return out
-}
-
-func (w *natWalk) mapTargets(name string) []string {
-	s := w.table.Set(name)
-	if s == nil {
-		return nil
-	}
-	var out []string
-	for _, e := range s.Elements {
-		if e.Verdict != nil {
-			out = append(out, e.Verdict.Chain)
-		}
-	}
-	if s.CatchAll != nil && s.CatchAll.Verdict != nil {
-		out = append(out, s.CatchAll.Verdict.Chain)
-	}
-	return out
-}
-
-type natAt struct {
-	fam   netfilter.Family
-	table *netfilter.Table
-	chain *netfilter.Chain
-	rule  *netfilter.Rule
 }
 
 func (n NAT) source() bool { return n.Action == "masquerade" || n.Action == "snat" }
 
 // natRule reads a NAT rule's scope: what is not a plain address match (an ipset, a mark) does not narrow it, since the
 // flows behind it cannot be told.
-func (n *Node) natRule(at natAt) (NAT, bool) {
-	nat := NAT{Rule: ref(at.table, at.chain, at.rule)}
-	var dst []netip.Prefix
-	for _, op := range xtables.Ops(at.table, at.rule) {
-		switch op := op.(type) {
-		case netfilter.Stmt:
-			switch op.Name {
-			case "masquerade", "snat", "dnat", "redirect", "netmap":
-				nat.Action, nat.To = op.Name, op.Args
-			}
-		case netfilter.Match:
-			if !nat.scope(op, at, &dst) {
-				return NAT{}, false
-			}
-		}
-	}
-	if nat.Action == "netmap" && at.chain.Base != nil && at.chain.Base.Hook == netfilter.Postrouting {
+func (n *Node) natRule(at natAt) NAT {
+	nat := NAT{Rule: ref(at.table, at.chain, at.rule), Action: at.stmt.Name, To: at.stmt.Args, Egress: true}
+	if nat.Action == "netmap" && at.flow.hook == netfilter.Postrouting {
 		nat.Action = "snat"
 	}
-	n.cover(&nat, at.fam, dst)
-	return nat, nat.Action != ""
+	scope := natScope{at: at, nat: &nat}
+	for _, op := range at.ops {
+		if m, ok := op.(netfilter.Match); ok {
+			scope.take(m)
+		}
+	}
+	n.cover(scope)
+	return nat
 }
 
-// scope takes one match into the rule's scope; false: the rule is not of this family.
-func (n *NAT) scope(m netfilter.Match, at natAt, dst *[]netip.Prefix) bool {
-	if len(m.Fields) != 1 || m.Fields[0].Mask != nil {
-		return true
+// natScope gathers what a rule's matches say of its flows.
+type natScope struct {
+	at      natAt
+	nat     *NAT
+	sources []netip.Prefix
+	dst     []netip.Prefix
+	out     []netfilter.Interval // names that it must leave by
+	allOut  bool                 // out is all there is
+}
+
+func (s *natScope) take(m netfilter.Match) {
+	if len(m.Fields) != 1 || m.Fields[0].Mask != nil || m.Fields[0].Xor != nil {
+		return
 	}
-	field := m.Fields[0].Field
-	switch {
-	case field == netfilter.NFProto:
-		want := uint64(2)
-		if at.fam == netfilter.IP6 {
-			want = 10
+	in, known := m.In, true
+	if m.Set != "" {
+		if in, known = keysOf(s.at.table, m.Set); !known {
+			return
 		}
-		return len(m.In) == 0 || (m.In[0].Contains(netfilter.Num(want)) != m.Invert)
-	case field == addressField(at.fam, true):
-		list := prefixes(at, m)
+	}
+	switch m.Fields[0].Field {
+	case addressField(s.at.flow.fam, true):
+		list := prefixes(s.at.flow.fam, in)
 		if m.Invert {
-			n.Excluded = append(n.Excluded, texts(list)...)
-		} else {
-			n.Sources = append(n.Sources, texts(list)...)
+			s.nat.Excluded = append(s.nat.Excluded, texts(list)...)
+			return
 		}
-	case field == addressField(at.fam, false) && !m.Invert:
-		*dst = append(*dst, prefixes(at, m)...)
-	case field == addressField(otherFamily(at.fam), true) || field == addressField(otherFamily(at.fam), false):
-		return false
-	case field == netfilter.OIFName && len(m.In) > 0:
-		n.OutInterface = m.In[0].From.Ifname()
-		if m.Invert {
-			n.OutInterface = "! " + n.OutInterface
+		s.sources = append(s.sources, list...)
+		s.nat.Sources = append(s.nat.Sources, texts(list)...)
+	case addressField(s.at.flow.fam, false):
+		if !m.Invert {
+			s.dst = append(s.dst, prefixes(s.at.flow.fam, in)...)
+		}
+	case netfilter.OIFName:
+		s.nat.OutInterface = namesText(in, m.Invert)
+		if !m.Invert {
+			s.out, s.allOut = append(s.out, in...), true
 		}
 	}
-	return true
 }
 
-func otherFamily(fam netfilter.Family) netfilter.Family {
-	if fam == netfilter.IP {
-		return netfilter.IP6
+// namesText writes interface patterns as iptables does.
+func namesText(in []netfilter.Interval, invert bool) string {
+	const listed = 5
+	var out []string
+	for i, x := range in {
+		if i == listed {
+			out = append(out, "...")
+			break
+		}
+		name := x.From.Ifname()
+		if x.From != x.To {
+			name += "+"
+		}
+		out = append(out, name)
 	}
-	return netfilter.IP
-}
-
-func addressField(fam netfilter.Family, source bool) netfilter.Field {
-	switch {
-	case fam == netfilter.IP && source:
-		return netfilter.IPSaddr
-	case fam == netfilter.IP:
-		return netfilter.IPDaddr
-	case source:
-		return netfilter.IP6Saddr
+	text := strings.Join(out, ",")
+	if invert {
+		return "! " + text
 	}
-	return netfilter.IP6Daddr
+	return text
 }
 
-// prefixes are the prefixes of a match on an address, inline or in a set; nothing when the set's content is not known.
-func prefixes(at natAt, m netfilter.Match) []netip.Prefix {
+// listedPrefixes bounds how many prefixes of a set are named.
+const listedPrefixes = 100
+
+func prefixes(fam netfilter.Family, in []netfilter.Interval) []netip.Prefix {
 	var out []netip.Prefix
-	in := m.In
-	if s := at.table.Set(m.Set); m.Set != "" && s != nil && s.Incomplete == "" {
-		for _, e := range s.Elements {
-			if len(e.Key) == 1 {
-				in = append(in, e.Key[0])
-			}
-		}
-	}
 	for _, i := range in {
-		if p, ok := prefixOf(at.fam, i); ok {
+		if p, ok := prefixOf(fam, i); ok {
 			out = append(out, p)
 		}
 	}
@@ -286,33 +225,46 @@ func prefixOf(fam netfilter.Family, i netfilter.Interval) (netip.Prefix, bool) {
 
 func texts(list []netip.Prefix) []string {
 	var out []string
-	for _, p := range list {
+	for i, p := range list {
+		if i == listedPrefixes {
+			break
+		}
 		out = append(out, p.String())
 	}
 	return out
 }
 
-// cover decides whether the rule can masquerade what containers send to the outside: its sources hold or meet a container
-// network (or are any), it does not leave by a link to containers only, and its destinations are not containers only
-// (Docker's hairpin rule).
-func (n *Node) cover(nat *NAT, fam netfilter.Family, dst []netip.Prefix) {
-	nets := n.containerNetworks(fam)
-	nat.CoversContainers = len(nat.Sources) == 0
-	for _, s := range nat.Sources {
-		p, err := netip.ParsePrefix(s)
-		if err == nil && (p.Bits() == 0 || overlapsAny(p, nets)) {
-			nat.CoversContainers = true
-		}
+// cover says whose flows the rule can translate. CoversContainers: its sources meet a container network, or are any. Egress
+// is false only where it is certain: the rule is for destinations that end at links to containers (Docker's hairpin rule),
+// or for such links and the loopback alone.
+func (n *Node) cover(s natScope) {
+	nat, fam := s.nat, s.at.flow.fam
+	nets := n.nets[familyIndex(fam)]
+	nat.CoversContainers = len(s.sources) == 0
+	for _, p := range s.sources {
+		nat.CoversContainers = nat.CoversContainers || p.Bits() == 0 || overlapsAny(p, nets)
 	}
 	if len(nat.Sources) == 0 {
 		nat.Sources = []string{"any"}
 	}
-	if l := n.linkNamed(nat.OutInterface); l != nil && l.container {
-		nat.CoversContainers = false
+	if len(s.dst) > 0 && allInside(s.dst, n.attached[familyIndex(fam)]) {
+		nat.Egress = false
 	}
-	if len(dst) > 0 && allInside(dst, nets) {
-		nat.CoversContainers = false
+	if s.allOut && n.onlyInward(s.out, fam) {
+		nat.Egress = false
 	}
+	nat.CoversContainers = nat.CoversContainers && nat.Egress
+}
+
+// onlyInward reports whether the names are those of the loopback and of links to containers that are no uplinks.
+func (n *Node) onlyInward(out []netfilter.Interval, fam netfilter.Family) bool {
+	for _, i := range out {
+		l := n.linkNamed(i.From.Ifname())
+		if i.From != i.To || l == nil || !l.Loopback && !(l.container && !n.mayLeaveBy(l, fam)) {
+			return false
+		}
+	}
+	return true
 }
 
 func overlapsAny(p netip.Prefix, list []netip.Prefix) bool {
@@ -335,44 +287,6 @@ func allInside(list, nets []netip.Prefix) bool {
 		}
 	}
 	return true
-}
-
-func (n *Node) linkNamed(name string) *link {
-	for i := range n.links {
-		if n.links[i].Name == name {
-			return &n.links[i]
-		}
-	}
-	return nil
-}
-
-// serviceProxy says who programs Service DNAT, by the names that kube-proxy gives its own tables, chains and links.
-func (n *Node) serviceProxy() Fact[string] {
-	for _, t := range n.ruleset.Tables {
-		switch {
-		case t.Backend == netfilter.NFTables && t.Name == "kube-proxy":
-			return known("kube-proxy-nftables")
-		case t.Backend.XTables() && t.Name == "nat" && hasRules(t, "KUBE-SERVICES"):
-			if n.linkNamed("kube-ipvs0") != nil {
-				return known("kube-proxy-ipvs")
-			}
-			return known("kube-proxy-iptables")
-		}
-	}
-	if n.linkNamed("kube-ipvs0") != nil {
-		return known("kube-proxy-ipvs")
-	}
-	for _, fam := range families {
-		if why, hint := n.unreadFor(fam); why != "" {
-			return unknown[string](why, hint)
-		}
-	}
-	return known("none")
-}
-
-func hasRules(t *netfilter.Table, chain string) bool {
-	c := t.Chain(chain)
-	return c != nil && strings.HasPrefix(chain, "KUBE-")
 }
 
 func ref(t *netfilter.Table, c *netfilter.Chain, r *netfilter.Rule) netfilter.RuleRef {

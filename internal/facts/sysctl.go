@@ -2,6 +2,8 @@ package facts
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -61,13 +63,43 @@ func intFact(key string, v snapshot.Value[string]) Fact[int] {
 	return known(n)
 }
 
+// ownForwarding are the ends of the keys by which a single interface forwards: IPv4 goes by the setting of the interface that
+// a packet came in by; IPv6 goes by that of all, and since 6.17 by an interface's force_forwarding.
+// Source: net/ipv4/route.c, ip_route_input_slow(), and net/ipv6/ip6_output.c, ip6_forward(), Linux 6.18.
+var ownForwarding = map[netfilter.Family][2]string{
+	netfilter.IP:  {"net.ipv4.conf.", ".forwarding"},
+	netfilter.IP6: {"net.ipv6.conf.", ".force_forwarding"},
+}
+
 func forwardingFacts(doc *snapshot.Document) map[netfilter.Family]Fact[bool] {
 	out := map[netfilter.Family]Fact[bool]{}
 	for _, fam := range families {
 		n := intSysctl(doc, forwardingKeys[fam])
 		out[fam] = Fact[bool]{Known: n.Known, Absent: n.Absent, Value: n.Value != 0, Why: n.Why, Hint: n.Hint}
+		if n.Value == 0 {
+			out[fam] = forwardingByInterface(doc, fam, out[fam])
+		}
 	}
 	return out
+}
+
+// forwardingByInterface is what the interfaces' own settings make of the global one, which is not on.
+func forwardingByInterface(doc *snapshot.Document, fam netfilter.Family, global Fact[bool]) Fact[bool] {
+	for _, key := range slices.Sorted(maps.Keys(doc.Sysctl.Live)) {
+		name, ok := strings.CutPrefix(key, ownForwarding[fam][0])
+		name, own := strings.CutSuffix(name, ownForwarding[fam][1])
+		if !ok || !own || name == "all" || name == "default" || name == "lo" {
+			continue
+		}
+		n := intSysctl(doc, key)
+		switch {
+		case n.Value != 0:
+			return known(true)
+		case !n.Known && global.Known:
+			global = unknown[bool](key+": "+n.Why, n.Hint)
+		}
+	}
+	return global
 }
 
 // decidedKeys are the keys for which policies ask what the next boot sets, patterns and exclusions weighed.

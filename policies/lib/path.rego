@@ -18,39 +18,27 @@ idle if {
 	not input.conntrackUsed.value
 }
 
-# IPv4 forwards by the setting of the interface a packet came in by, so that the global key alone proves nothing while an
-# interface has its own.
 not_forwarding(f) if {
 	input.forwarding[f].known
 	not input.forwarding[f].value
-	not forwards_by_interface(f)
 }
 
-forwards_by_interface("ip") if {
-	some key, fact in input.sysctl
-	startswith(key, "net.ipv4.conf.")
-	endswith(key, ".forwarding")
-	not key in {"net.ipv4.conf.all.forwarding", "net.ipv4.conf.default.forwarding", "net.ipv4.conf.lo.forwarding"}
-	fact.value == "1"
-}
-
-# Since 6.17 an interface can forward IPv6 on its own.
-forwards_by_interface("ip6") if {
-	some key, fact in input.sysctl
-	startswith(key, "net.ipv6.conf.")
-	endswith(key, ".force_forwarding")
-	fact.value == "1"
-}
-
+# A source NAT rule counts when what it translates can leave by an uplink, with an address of this node's.
 translated(f) if {
 	input.snat[f].known
-	count(input.snat[f].value) > 0
+	some rule in input.snat[f].value
+	object.get(rule, "egress", true)
+	object.get(rule, "own", true)
 }
 
 untranslated(f) if {
 	input.snat[f].known
-	count(input.snat[f].value) == 0
+	not translated(f)
 }
+
+untranslated_why(f) := sprintf("no %s source NAT rule is reachable: replies carry the containers' own addresses", [text.protocol[f]]) if {
+	count(input.snat[f].value) == 0
+} else := sprintf("no %s source NAT rule translates what leaves the node to one of its own addresses: %s", [text.protocol[f], text.rule(input.snat[f].value[0].rule)])
 
 # The premise of question A: containers' flows leave this node with its own address. {"is": yes | no | unknown, "why", "hint"}.
 egress[f] := egress_of(f) if some f in families
@@ -59,7 +47,7 @@ egress_of(f) := {"is": "no", "why": "conntrack tracks nothing here: no rule need
 	idle
 } else := {"is": "no", "why": sprintf("%s forwarding is off (%s=0)", [text.protocol[f], forwarding_key[f]])} if {
 	not_forwarding(f)
-} else := {"is": "no", "why": sprintf("no %s source NAT rule is reachable: replies carry the containers' own addresses", [text.protocol[f]])} if {
+} else := {"is": "no", "why": untranslated_why(f)} if {
 	untranslated(f)
 } else := {"is": "unknown", "why": node.why(gaps), "hint": node.hint(gaps)} if {
 	gaps := array.concat(
@@ -68,8 +56,6 @@ egress_of(f) := {"is": "no", "why": "conntrack tracks nothing here: no rule need
 	)
 	count(gaps) > 0
 } else := {"is": "yes", "why": ""}
-
-proxies_with_dnat := {"kube-proxy-iptables", "kube-proxy-nftables"}
 
 # The premise of question B: this node translates Service addresses to pods.
 service[f] := service_of(f) if some f in families
@@ -83,28 +69,18 @@ service_of(f) := {"is": "no", "why": "conntrack tracks nothing here: no rule nee
 	object.get(input.serviceProxy, "value", "none") in {"none", ""}
 } else := {"is": "no", "why": sprintf("%s has no %s Service rule here", [input.serviceProxy.value, text.protocol[f]])} if {
 	input.serviceProxy.known
-	input.serviceProxy.value in proxies_with_dnat
-	input.dnat[f].known
-	object.get(input.dnatCount, f, 0) == 0
+	input.services[f].known
+	not input.services[f].value
 } else := {"is": "unknown", "why": node.why(gaps), "hint": node.hint(gaps)} if {
 	gaps := array.concat(
 		[node.gap("the Service proxy", object.get(input, "serviceProxy", {})) | not input.serviceProxy.known],
 		array.concat(
-			[node.gap(sprintf("%s Service rules", [text.protocol[f]]), object.get(input.dnat, f, {})) | not dnat_settled(f)],
+			[node.gap(sprintf("%s Service rules", [text.protocol[f]]), object.get(input.services, f, {})) | not input.services[f].known],
 			[node.gap(forwarding_key[f], object.get(input.forwarding, f, {})) | not input.forwarding[f].known],
 		),
 	)
 	count(gaps) > 0
 } else := {"is": "yes", "why": ""}
-
-# IPVS translates without rules.
-dnat_settled(f) if {
-	input.dnat[f].known
-}
-
-dnat_settled(_) if {
-	input.serviceProxy.value == "kube-proxy-ipvs"
-}
 
 premise("A", f) := egress[f]
 

@@ -142,12 +142,17 @@ test_no_forwarding_is_not_applicable if {
 	contains(r.message, "net.ipv4.ip_forward=0")
 }
 
-test_forwarding_of_one_interface_counts if {
-	r := judge(fixture.patch(fixture.docker, {
-		"forwarding": {"ip": fixture.known(false)},
-		"sysctl": {"net.ipv4.conf.eth0.forwarding": fixture.known("1")},
-	}))
-	r.outcome == "fail"
+test_hairpin_translation_alone_is_not_applicable if {
+	hairpin := fixture.patch(fixture.masquerade, {"egress": false})
+	r := judge(fixture.patch(fixture.docker, {"snat": {"ip": fixture.known([hairpin])}}))
+	r.outcome == "not-applicable"
+	contains(r.message, "translates what leaves the node to one of its own addresses")
+}
+
+test_translation_to_foreign_addresses_is_not_applicable if {
+	pool := fixture.patch(fixture.masquerade, {"own": false, "action": "snat"})
+	judge(fixture.patch(fixture.docker, {"snat": {"ip": fixture.known([pool])}})).outcome == "not-applicable"
+	judge(fixture.patch(fixture.docker, {"snat": {"ip": fixture.known([pool, fixture.masquerade])}})).outcome == "fail"
 }
 
 test_idle_conntrack_is_not_applicable if {

@@ -40,14 +40,6 @@ test_no_forwarding_is_not_applicable if {
 	contains(r.message, "net.ipv6.conf.all.forwarding=0")
 }
 
-test_forced_forwarding_of_an_interface_counts if {
-	node := fixture.patch(six, {
-		"forwarding": {"ip6": fixture.known(false)},
-		"sysctl": {"net.ipv6.conf.eth0.force_forwarding": fixture.known("1")},
-	})
-	judge(node).outcome == "fail"
-}
-
 test_unread_rules_are_unknown if {
 	judge(fixture.patch(six, {"snat": {"ip6": fixture.unread}})).outcome == "unknown"
 }

@@ -40,7 +40,7 @@ test_no_proxy_is_not_applicable if {
 }
 
 test_no_service_is_not_applicable if {
-	r := four(fixture.patch(fixture.kubernetes, {"dnatCount": {"ip": 0}}))
+	r := four(fixture.patch(fixture.kubernetes, {"services": {"ip": fixture.known(false)}}))
 	r.outcome == "not-applicable"
 	contains(r.message, "has no IPv4 Service rule")
 }
@@ -48,7 +48,6 @@ test_no_service_is_not_applicable if {
 test_ipvs_needs_no_rules if {
 	node := fixture.patch(fixture.service_exposed, {
 		"serviceProxy": fixture.known("kube-proxy-ipvs"),
-		"dnatCount": {"ip": 0},
 		"dnat": {"ip": fixture.unread},
 	})
 	of(node)["ipv4 services"] == "fail"
@@ -79,7 +78,7 @@ test_unread_proxy_is_unknown if {
 }
 
 test_unread_rules_are_unknown if {
-	node := fixture.patch(fixture.service_exposed, {"dnat": {"ip": fixture.unread}})
+	node := fixture.patch(fixture.service_exposed, {"services": {"ip": fixture.unread}})
 	of(node)["ipv4 services"] == "unknown"
 }
 

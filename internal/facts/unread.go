@@ -1,0 +1,110 @@
+package facts
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ctaudit/ctaudit/internal/netfilter"
+	"github.com/ctaudit/ctaudit/internal/snapshot"
+)
+
+// gap is why something is not known, and how to provide it; the zero gap is none.
+type gap struct{ why, hint string }
+
+// rulesUnread says what no table shows: a reader that saw nothing, or part of the list of tables. What is missing of a
+// single table is that table's Incomplete.
+func (n *Node) rulesUnread() gap {
+	for _, name := range []string{"iptables", "nftables", "topology"} {
+		c := collector(n.doc, name)
+		if c == nil {
+			return gap{"the " + name + " collector did not run", "collect again without leaving it out"}
+		}
+		for _, m := range c.Missing {
+			if c.Status == snapshot.StatusUnreadable || wholeTables(m.What) {
+				return gap{m.What + ": " + m.Why, m.Hint}
+			}
+		}
+		if c.Status == snapshot.StatusUnreadable {
+			return gap{why: name + " could not be read"}
+		}
+	}
+	if v := n.doc.Topology.Links; v.IsUnreadable() {
+		why, hint := v.Why()
+		return gap{"links: " + why, hint}
+	}
+	return n.hookUnread()
+}
+
+// wholeTables reports what is missing without a table to show for it: the list of nf_tables' tables or chains, or a
+// legacy dump of tables that the kernel does not list.
+func wholeTables(what string) bool {
+	return what == "nf_tables tables" || what == "nf_tables chains" || strings.HasPrefix(what, "iptables-legacy tables")
+}
+
+func collector(doc *snapshot.Document, name string) *snapshot.Collector {
+	for i := range doc.Collectors {
+		if doc.Collectors[i].Name == name {
+			return &doc.Collectors[i]
+		}
+	}
+	return nil
+}
+
+// hookUnread holds the tables against the kernel's own list of what is registered: whatever runs there must be in one.
+// Function names: net/ipv4/netfilter/ip_tables.c, ipt_do_table(), and iptable_*.c, up to Linux 6.18.
+func (n *Node) hookUnread() gap {
+	for _, h := range n.doc.NFTables.HookOrder.Or(nil) {
+		legacy := strings.Contains(h.Function, "ipt_do_table") || strings.Contains(h.Function, "ip6t_do_table") ||
+			strings.HasPrefix(h.Function, "iptable_") || strings.HasPrefix(h.Function, "ip6table_")
+		switch {
+		case h.Table != "" && !n.hasChain(h):
+			return gap{why: fmt.Sprintf("the kernel runs chain %s of nf_tables table %s, which no reader saw", h.Chain, h.Table)}
+		case h.Table == "" && legacy && !n.hasLegacy(h):
+			return gap{
+				fmt.Sprintf("the kernel runs an iptables-legacy table at the %s %s hook, which no reader saw", h.Family, h.Hook),
+				"install the iptables-legacy tools",
+			}
+		}
+	}
+	return gap{}
+}
+
+func (n *Node) hasChain(h snapshot.HookEntry) bool {
+	for _, t := range n.ruleset.Tables {
+		if t.Name == h.Table && t.Backend != netfilter.Legacy && (t.Family == h.TableFamily || h.TableFamily == "") &&
+			(t.Incomplete != "" || t.Chain(h.Chain) != nil) {
+			return true
+		}
+	}
+	return false
+}
+
+func (n *Node) hasLegacy(h snapshot.HookEntry) bool {
+	for _, t := range n.ruleset.Tables {
+		if t.Backend == netfilter.Legacy && t.Family == h.Family {
+			return true
+		}
+	}
+	return false
+}
+
+// natUnread says which NAT rules of the family were not read and why; empty when all were. A legacy table has NAT rules
+// only when its name says so.
+func (n *Node) natUnread(fam netfilter.Family) (why, hint string) {
+	if n.unread.why != "" {
+		return n.unread.why, n.unread.hint
+	}
+	for _, t := range n.ruleset.Tables {
+		if t.Incomplete == "" || !t.Family.Covers(fam) || t.Dormant && len(t.Chains) > 0 {
+			continue
+		}
+		switch t.Name {
+		case "filter", "mangle", "raw", "security":
+			if t.Backend == netfilter.Legacy {
+				continue
+			}
+		}
+		return fmt.Sprintf("table %s %s %s was not read whole: %s", t.Backend, t.Family, t.Name, t.Incomplete), ""
+	}
+	return "", ""
+}
