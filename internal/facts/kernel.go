@@ -76,6 +76,9 @@ func containerFacts(doc *snapshot.Document) []Container {
 			out = append(out, c)
 		}
 	}
+	if why := doc.Topology.NamespacesIncomplete; why != "" && len(out) > 0 {
+		out = append(out, Container{Name: "namespaces that were not seen", Liberal: unknown[int](why, "run as root")})
+	}
 	return out
 }
 
