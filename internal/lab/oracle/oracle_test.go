@@ -22,6 +22,7 @@ import (
 	"github.com/ctaudit/ctaudit/internal/lab"
 	"github.com/ctaudit/ctaudit/internal/lab/labtest"
 	"github.com/ctaudit/ctaudit/internal/lab/oracle"
+	"github.com/ctaudit/ctaudit/internal/netfilter"
 	"github.com/ctaudit/ctaudit/internal/packetpath"
 	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
@@ -205,6 +206,29 @@ func (t *tally) runCase(b *lab.Bench, c oracle.Case, u oracle.Universe) error {
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, loaded)
 	}
+	if err := t.compare(b, u, node, probes, fates); err != nil {
+		return fmt.Errorf("%w\n%s\nmissing: %v", err, loaded, missing(doc))
+	}
+	if bare, ok := withoutTools(doc); ok {
+		if err := t.compare(b, u, facts.Of(bare), probes, fates); err != nil {
+			return fmt.Errorf("read by netlink alone: %w\n%s", err, loaded)
+		}
+	}
+	return nil
+}
+
+// withoutTools is what a node without iptables binaries would show: its iptables-nft tables as netlink has them.
+func withoutTools(doc *snapshot.Document) (*snapshot.Document, bool) {
+	bare := *doc
+	bare.IPTables.Tables = slices.DeleteFunc(slices.Clone(doc.IPTables.Tables), func(t *netfilter.Table) bool {
+		return t.Backend == netfilter.IPTablesNFT
+	})
+	bare.IPTables.NFTRead = nil
+	return &bare, len(bare.IPTables.Tables) < len(doc.IPTables.Tables)
+}
+
+// compare evaluates once a port and compares every probe.
+func (t *tally) compare(b *lab.Bench, u oracle.Universe, node *facts.Node, probes []lab.Probe, fates []lab.Fate) error {
 	for port := range b.Range.Ports {
 		answer, err := node.Packet(question(b, port, u))
 		if err != nil {
@@ -226,7 +250,7 @@ func (t *tally) runCase(b *lab.Bench, c oracle.Case, u oracle.Universe) error {
 			errs = append(errs, errors.New(why))
 		}
 		if len(errs) > 0 {
-			return fmt.Errorf("%d disagreements, the first: %w\n%s\nmissing: %v", len(errs), errs[0], loaded, missing(doc))
+			return fmt.Errorf("%d disagreements, the first: %w", len(errs), errs[0])
 		}
 	}
 	return nil
