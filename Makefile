@@ -50,9 +50,8 @@ generate: ## write the generated files anew
 	$(GO) generate ./...
 
 .PHONY: bench
-bench: build ## Go benchmarks, then whole-process runs (docs/performance.md keeps the figures)
-	$(GO) test -run '^$$' -bench . -benchmem ./...
-	CTAUDIT_BIN=$(CURDIR)/$(BIN) ./hack/bench.sh
+bench: test-deps build ## benchmarks and whole-process runs (docs/performance.md keeps the figures)
+	CTAUDIT_BIN=$(CURDIR)/$(BIN) $(GO) test -run '^$$' -bench . -benchmem ./...
 
 FUZZTIME ?= 60s
 .PHONY: fuzz
