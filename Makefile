@@ -4,6 +4,7 @@ GO      ?= go
 BIN     := bin/ctaudit
 TOOL    := $(GO) tool -modfile=tools.mod
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GOFILES  = $(shell git ls-files '*.go')
 LDFLAGS := -s -w -X main.version=$(VERSION)
 # Every feature whose absence turns a skipped test into a failed one; see internal/lab/labtest. CI sets "all".
 export CTAUDIT_REQUIRE ?=
@@ -32,7 +33,7 @@ test-deps: ## install the Debian packages that the tests use (when root)
 
 .PHONY: check
 check: ## format, vet, lint, Rego tests and lint, generated files up to date
-	@test -z "$$($(TOOL) gofumpt -l cmd fleet internal policies 2>/dev/null)" || { $(TOOL) gofumpt -d cmd fleet internal policies; echo "hint: make fmt"; exit 1; }
+	@test -z "$$($(TOOL) gofumpt -l $(GOFILES))" || { $(TOOL) gofumpt -d $(GOFILES); echo "hint: make fmt"; exit 1; }
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
 	$(GO) test -count=1 ./internal/policy ./policies
@@ -42,8 +43,8 @@ check: ## format, vet, lint, Rego tests and lint, generated files up to date
 
 .PHONY: fmt
 fmt: ## format Go and Rego
-	$(TOOL) gofumpt -w cmd fleet internal policies
-	$(GO) test -count=1 ./internal/policy -run TestFormat -update
+	$(TOOL) gofumpt -w $(GOFILES)
+	CTAUDIT_UPDATE=1 $(GO) test -count=1 ./internal/policy
 
 .PHONY: generate
 generate: ## write the generated files anew
