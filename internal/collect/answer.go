@@ -1,6 +1,8 @@
 package collect
 
 import (
+	"strings"
+
 	"github.com/ctaudit/ctaudit/internal/host"
 	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
@@ -26,6 +28,8 @@ func Trouble(a *host.Answer) (why, hint string) {
 	switch {
 	case a.Err != "" && a.Denied:
 		return a.Err, "run as root"
+	case strings.Contains(a.Err, host.Hidden):
+		return a.Err, "mount /proc and /sys whole, or run outside the container or sandbox"
 	case a.Err != "":
 		return a.Err, ""
 	case a.Truncated:

@@ -27,7 +27,7 @@ func threadPath(p string) string {
 func readFile(name string, limit int64) *Answer {
 	fd, err := openQuietly(threadPath(name))
 	if err != nil {
-		return failed(err)
+		return orMasked(name, failed(err))
 	}
 	defer unix.Close(fd)
 	var st unix.Stat_t
@@ -35,7 +35,7 @@ func readFile(name string, limit int64) *Answer {
 		return failed(err)
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == unix.Mkdev(1, 3) {
-		return &Answer{Data: []byte{}}
+		return orMasked(name, &Answer{Data: []byte{}})
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return &Answer{Err: "not a regular file"}
@@ -51,6 +51,9 @@ func readFile(name string, limit int64) *Answer {
 	}
 	if int64(len(data)) > limit {
 		return &Answer{Data: data[:limit], Truncated: true}
+	}
+	if len(data) == 0 {
+		return orMasked(name, &Answer{Data: data})
 	}
 	return &Answer{Data: data}
 }
@@ -112,8 +115,19 @@ func readGlob(pattern string, limit int64) *Answer {
 	g := &globbed{answer: &Answer{Files: map[string][]byte{}}, left: limit}
 	g.walk("/", strings.Split(strings.Trim(pattern, "/"), "/"))
 	g.answer.Absent = len(g.answer.Files) == 0 && len(g.answer.Failed) == 0 && !g.answer.Truncated
+	if g.answer.Absent {
+		g.answer = orMasked(fixedPart(pattern), g.answer)
+	}
 	g.answer.sumUp(g.denied)
 	return g.answer
+}
+
+// fixedPart is the pattern up to the folder that holds its first wildcard.
+func fixedPart(pattern string) string {
+	if i := strings.IndexAny(pattern, `*?[\`); i >= 0 {
+		return pattern[:i]
+	}
+	return pattern
 }
 
 func (g *globbed) walk(dir string, segments []string) {

@@ -83,7 +83,8 @@ func (m *modules) look(name string) moduleState {
 	}
 	there, err := m.symbol(name)
 	if err != nil {
-		err = fmt.Errorf("cannot tell whether the kernel module %s is loaded without loading it: %w", name, err)
+		err = fmt.Errorf("cannot tell whether the kernel module %s is loaded without loading it: /proc/kallsyms, /proc/modules and "+
+			"/lib/modules are %s or unreadable: %w", name, Hidden, err)
 	}
 	return moduleState{there: there, err: err}
 }

@@ -37,7 +37,7 @@ type survey struct {
 func (d *dumper) namespaces(ctx context.Context, n Need) *Answer {
 	own, err := netnsInode(threadNetns)
 	if err != nil {
-		return failed(err)
+		return orMasked(threadNetns, failed(err))
 	}
 	s := &survey{own: own, found: map[uint64]*NamespaceEvidence{}}
 	if err := s.processes(); err != nil {
