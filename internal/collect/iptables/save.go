@@ -143,9 +143,17 @@ func skipQuoted(s string, i int) int {
 	return -1
 }
 
+// maxLine bounds a line of a dump. The kernel gives a rule 64 KiB at most (struct ipt_entry, next_offset), of which nothing
+// prints longer than it is for more than a few bytes, and iptables-restore takes lines of 10 KiB: longer ones are no rules.
+const maxLine = 64 << 10
+
 func (p *saveParser) read(line string) {
 	switch {
 	case line == "":
+	case len(line) > maxLine:
+		p.broken(fmt.Sprintf("longer than %d bytes", maxLine))
+	case strings.IndexByte(line, 0) > 0:
+		p.broken("a NUL byte")
 	case line[0] == '[' || strings.HasPrefix(line, "-A "):
 		p.rule(line)
 	case line[0] == ':':
@@ -180,7 +188,7 @@ func (p *saveParser) remark(line string) {
 		return
 	}
 	name, ok := strings.CutPrefix(line, "# Table `")
-	if name, rest, quoted := strings.Cut(name, "'"); ok && quoted && strings.Contains(rest, "incompatible") {
+	if name, rest, quoted := strings.Cut(name, "'"); ok && quoted && tableName(name) && strings.Contains(rest, "incompatible") {
 		p.NFT = true
 		t := p.tableNamed(name)
 		t.Incomplete = incompatible
@@ -206,11 +214,21 @@ func (p *saveParser) begin(name string) {
 		p.broken("the table has no COMMIT")
 		p.endTable()
 	}
+	if !tableName(name) {
+		p.broken("not a table's name")
+		return
+	}
 	p.table = p.tableNamed(name)
 	if len(p.table.Chains) > 0 {
 		p.broken("a second table of this name")
 	}
 	p.chains, p.chain, p.place = make(map[string]int, 16), nil, -1
+}
+
+// tableName tells a table's name from garbage: of what garbage calls a table, nothing must reach the report.
+func tableName(s string) bool {
+	const longest = 31 // XT_TABLE_MAXNAMELEN without its NUL, include/uapi/linux/netfilter/x_tables.h
+	return s != "" && len(s) <= longest && strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
 }
 
 func (p *saveParser) endTable() {

@@ -89,6 +89,8 @@ func TestParseSaveIncomplete(t *testing.T) {
 		head + ":INPUT ACCEPT [0:0]\nCOMMIT\n":                            "line 3: chain INPUT is declared twice",
 		head + "-A OTHER -j DROP\nCOMMIT\n":                               "line 3: a rule for chain OTHER, which is not declared",
 		head + "\x00\x00\x00\nCOMMIT\n":                                   "line 3: not a line of iptables-save",
+		head + "-A INPUT -m comment --comment a\x00b -j DROP\nCOMMIT\n":   "line 3: a NUL byte",
+		head + "-A INPUT -i " + strings.Repeat("x", 1<<20) + "\nCOMMIT\n": "line 3: longer than 65536 bytes",
 		head + "-I INPUT -j DROP\nCOMMIT\n":                               "line 3: not a line of iptables-save",
 		head + "[1:2 -A INPUT -j DROP\nCOMMIT\n":                          "line 3: not a rule of a table",
 		head + "[1:2] INPUT -j DROP\nCOMMIT\n":                            "line 3: not a rule of a table",
@@ -106,13 +108,15 @@ func TestParseSaveIncomplete(t *testing.T) {
 		}
 	}
 	for dump, want := range map[string]string{
-		"hello\n":           "line 1: not a line of iptables-save",
-		":INPUT ACCEPT\n":   "line 1: a chain outside of a table",
-		"-A INPUT -j DROP":  "line 1: not a rule of a table",
-		"COMMIT\n":          "line 1: not a line of iptables-save",
-		"\n\nx\ny\n":        "line 3: not a line of iptables-save",
-		"# only a remark\n": "",
-		"":                  "",
+		"hello\n":                            "line 1: not a line of iptables-save",
+		"*\x1b[31m\n":                        "line 1: not a table's name",
+		"*" + strings.Repeat("x", 32) + "\n": "line 1: not a table's name",
+		":INPUT ACCEPT\n":                    "line 1: a chain outside of a table",
+		"-A INPUT -j DROP":                   "line 1: not a rule of a table",
+		"COMMIT\n":                           "line 1: not a line of iptables-save",
+		"\n\nx\ny\n":                         "line 3: not a line of iptables-save",
+		"# only a remark\n":                  "",
+		"":                                   "",
 	} {
 		if s := parseSave([]byte(dump), legacyIP); s.Trouble != want || len(s.Tables) != 0 {
 			t.Errorf("%q: %q, want %q", dump, s.Trouble, want)
