@@ -109,6 +109,9 @@ func (s *scanner) object(keys []string, field func(key string) error) error {
 	})
 }
 
+// maxString bounds one string, in bytes. None that a node shows comes near; answers repeat them.
+const maxString = 64 << 10
+
 // raw reads a string without escapes and returns its bytes in place; one with escapes is decoded.
 func (s *scanner) raw() ([]byte, error) {
 	if err := s.expect('"'); err != nil {
@@ -120,6 +123,8 @@ func (s *scanner) raw() ([]byte, error) {
 		case c == '\\':
 			escaped = true
 			s.i++
+		case c == '"' && s.i-start > maxString:
+			return nil, fmt.Errorf("decode ruleset: a string of %d bytes, more than %d", s.i-start, maxString)
 		case c == '"':
 			s.i++
 			if !escaped {

@@ -8,6 +8,11 @@
 // Hooks and priorities: include/uapi/linux/netfilter_ipv4.h (enum nf_ip_hook_priorities), Linux 6.18.
 package netfilter
 
+import (
+	"fmt"
+	"unicode/utf8"
+)
+
 // Backend names who owns a table, in the words users know.
 type Backend string
 
@@ -183,4 +188,20 @@ type RuleRef struct {
 	Handle  uint64      `json:"handle,omitempty"`
 	Text    string      `json:"text"`
 	Policy  VerdictKind `json:"policy,omitempty"`
+}
+
+// longestExcerpt is enough for every rule that a person wrote, in bytes.
+const longestExcerpt = 4 << 10
+
+// Excerpt is the rule's text as reports show it: whole, or the beginning of one that a program filled with a list of thousands.
+// A report repeats a rule's text wherever the rule decides.
+func (r *Rule) Excerpt() string {
+	if len(r.Text) <= longestExcerpt {
+		return r.Text
+	}
+	end := longestExcerpt
+	for end > 0 && !utf8.RuneStart(r.Text[end]) {
+		end--
+	}
+	return fmt.Sprintf("%s... (%d bytes)", r.Text[:end], len(r.Text))
 }

@@ -1,6 +1,10 @@
 package netfilter
 
-import "testing"
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
 
 func TestOpsString(t *testing.T) {
 	tcp := Match{Fields: []Operand{{Field: L4Proto}}, In: []Interval{Nums(6, 6)}}
@@ -21,5 +25,18 @@ func TestOpsString(t *testing.T) {
 		if got := ops.String(); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
+	}
+}
+
+// TestExcerpt: reports repeat a rule's text, so a list of thousands in it is cut, between two characters.
+func TestExcerpt(t *testing.T) {
+	short := &Rule{Text: "-m comment --comment \u00fc -j DROP"}
+	if got := short.Excerpt(); got != short.Text {
+		t.Errorf("a short text became %q", got)
+	}
+	long := &Rule{Text: "x" + strings.Repeat("\u00fc", longestExcerpt)}
+	got := long.Excerpt()
+	if len(got) > longestExcerpt+40 || !utf8.ValidString(got) || !strings.HasSuffix(got, "... (8193 bytes)") {
+		t.Errorf("%d bytes, ends with %q", len(got), got[len(got)-20:])
 	}
 }

@@ -352,6 +352,6 @@ func (id ruleID) ref(p *point, reset bool) *netfilter.RuleRef {
 		return ref
 	}
 	r := id.rule.at(p, reset)
-	ref.Number, ref.Handle, ref.Text = r.Number, r.Handle, r.Text
+	ref.Number, ref.Handle, ref.Text = r.Number, r.Handle, r.Excerpt()
 	return ref
 }

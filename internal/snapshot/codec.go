@@ -1,6 +1,8 @@
 package snapshot
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -44,7 +46,15 @@ func Encode(w io.Writer, doc *Document) error {
 // doubled or missing field, a wrong type, trailing data and a document that ends early are errors that say where (a JSON
 // pointer, RFC 6901).
 func Decode(r io.Reader) (*Document, error) {
-	b, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
+	buffered := bufio.NewReader(io.LimitReader(r, MaxSize+1))
+	head, err := buffered.Peek(headSize)
+	if err == nil || errors.Is(err, io.EOF) {
+		err = opening(head)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("decode snapshot: %w", err)
+	}
+	b, err := io.ReadAll(buffered)
 	if err != nil {
 		return nil, fmt.Errorf("read snapshot: %w", err)
 	}
@@ -73,6 +83,30 @@ func decode(b []byte) (*Document, error) {
 		return nil, plain(err, len(b))
 	}
 	return doc, nil
+}
+
+// headSize is how much of a document tells whether reading it is worth while.
+const headSize = 512
+
+// opening refuses what cannot be a snapshot by how it begins, before all of it is read: a device has no end. What snapshots become
+// on their way by mistake it knows by name.
+func opening(b []byte) error {
+	for _, w := range [...]struct{ magic, why string }{
+		{"\x1f\x8b", "compressed with gzip: unpack it first (gzip -dc)"},
+		{"\x28\xb5\x2f\xfd", "compressed with zstd: unpack it first (zstd -dc)"},
+		{"\xfd7zXZ", "compressed with xz: unpack it first (xz -dc)"},
+		{"\xff\xfe", "UTF-16, as PowerShell writes it: convert it to UTF-8"},
+		{"\xfe\xff", "UTF-16, as PowerShell writes it: convert it to UTF-8"},
+		{"\xef\xbb\xbf", "begins with a byte order mark: remove it"},
+	} {
+		if bytes.HasPrefix(b, []byte(w.magic)) {
+			return errors.New(w.why)
+		}
+	}
+	if text := bytes.TrimLeft(b, " \t\r\n"); len(text) > 0 && !bytes.HasPrefix(text, []byte("{")) && !bytes.HasPrefix(text, []byte("[")) {
+		return fmt.Errorf("begins with %q: this is no snapshot", text[:min(len(text), 16)])
+	}
+	return nil
 }
 
 // checkVersion looks at the version alone: the rest of a document of another version means something else.

@@ -153,7 +153,7 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 	for name, c := range map[string]struct{ in, want string }{
 		"empty":             {"", "decode snapshot: empty"},
-		"not json":          {"hello", "invalid character 'h'"},
+		"not json":          {"hello", `begins with "hello": this is no snapshot`},
 		"other json":        {"[]", "/: a list where an object is expected"},
 		"no version":        {"{}", "no version"},
 		"future version":    {edit(`"version": 1`, `"version": 2`), `version 2: this build reads version 1; audit it with the ctaudit that wrote it ("ctaudit test") or a newer one`},
@@ -173,6 +173,12 @@ func TestDecodeRefuses(t *testing.T) {
 		"no form":           {edit(`{"value": 0}`, `{}`), "/kernel/cpus: a value needs exactly one of"},
 		"absent false":      {edit(`{"absent": true}`, `{"absent": false}`), "a value needs exactly one of"},
 		"trailing document": {good + "{}", "after top-level value"},
+		"long string":       {edit(`"vendor": "mainline"`, `"vendor": "`+strings.Repeat("x", 2<<20)+`"`), "/kernel/vendor: a string of 2097154 bytes, more than 1048576"},
+		"gzip":              {"\x1f\x8b\x08\x00\x00", "compressed with gzip: unpack it first (gzip -dc)"},
+		"zstd":              {"\x28\xb5\x2f\xfd\x00", "compressed with zstd: unpack it first (zstd -dc)"},
+		"UTF-16":            {"\xff\xfe{\x00", "UTF-16, as PowerShell writes it: convert it to UTF-8"},
+		"UTF-16 big":        {"\xfe\xff\x00{", "UTF-16, as PowerShell writes it: convert it to UTF-8"},
+		"byte order mark":   {"\xef\xbb\xbf" + good, "begins with a byte order mark: remove it"},
 		"trailing text":     {good + "x", "after top-level value"},
 	} {
 		t.Run(name, func(t *testing.T) {

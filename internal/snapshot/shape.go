@@ -63,7 +63,22 @@ func (c *shape) value(t reflect.Type) error {
 	case t.Kind() == reflect.Slice && kind == jsontext.KindBeginArray:
 		return c.list(t.Elem())
 	}
-	return c.dec.SkipValue() // a scalar, or a wrong type, which decoding refuses with better words
+	if kind == jsontext.KindString {
+		return c.text()
+	}
+	return c.dec.SkipValue() // another scalar, or a wrong type, which decoding refuses with better words
+}
+
+// maxText bounds one string, in bytes as JSON writes it. The longest that a node can show is a rule's text (64 KiB from
+// iptables, and nft's with the elements of an anonymous set); reports repeat such texts.
+const maxText = 1 << 20
+
+func (c *shape) text() error {
+	v, err := c.dec.ReadValue()
+	if err == nil && len(v) > maxText {
+		err = fmt.Errorf("%s: a string of %d bytes, more than %d", c.pointer(), len(v), maxText)
+	}
+	return err
 }
 
 func (c *shape) object(t reflect.Type) error {
