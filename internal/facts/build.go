@@ -88,7 +88,7 @@ func (n *Node) Facts() *Facts {
 		ServiceProxy:  n.proxy,
 		Exposure:      make([]Exposure, 0, len(n.answers)),
 		Drops:         n.drops(),
-		Containers:    containerFacts(doc),
+		Containers:    n.containerFacts(),
 		Uplinks:       n.uplinkFacts(),
 		Conntrack:     conntrackFacts(doc),
 		Persisted:     persistedFacts(doc),

@@ -63,23 +63,36 @@ func conntrackAtBoot(doc *snapshot.Document) (how, file string) {
 }
 
 // containerFacts lists the namespaces of containers. One that no link of the node leads to, and that no runtime made, is
-// no container of this node's. What could not be read stays.
-func containerFacts(doc *snapshot.Document) []Container {
+// no container of this node's, nor is one that the node's own default route leads to (the host of a node that is itself a
+// container). What could not be read stays.
+func (n *Node) containerFacts() []Container {
 	out := []Container{}
-	for _, ns := range doc.Topology.Namespaces.Or(nil) {
+	for _, ns := range n.doc.Topology.Namespaces.Or(nil) {
 		v, ok := ns.Sysctl[keyLiberal]
 		if !ok {
 			v = snapshot.Unreadable[string]("not collected", "")
 		}
 		c := Container{Name: containerName(ns), Liberal: intFact(keyLiberal, v), Connected: len(ns.Links) > 0}
-		if c.Connected || ns.Container != "" || !c.Liberal.Known {
+		switch {
+		case n.leadsOut(ns):
+		case c.Connected || ns.Container != "" || !c.Liberal.Known:
 			out = append(out, c)
 		}
 	}
-	if why := doc.Topology.NamespacesIncomplete; why != "" && len(out) > 0 {
+	if why := n.doc.Topology.NamespacesIncomplete; why != "" && len(out) > 0 {
 		out = append(out, Container{Name: "namespaces that were not seen", Liberal: unknown[int](why, "run as root")})
 	}
 	return out
+}
+
+// leadsOut reports whether nothing but the node's way out leads to the namespace.
+func (n *Node) leadsOut(ns snapshot.Namespace) bool {
+	for _, i := range ns.Links {
+		if l := n.byIndex[i]; l == nil || !l.hasDefault() || n.enslaved(l) {
+			return false
+		}
+	}
+	return len(ns.Links) > 0
 }
 
 func containerName(ns snapshot.Namespace) string {

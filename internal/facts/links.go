@@ -137,8 +137,8 @@ func overlayKind(kind string) bool {
 }
 
 // markContainers decides which links lead to containers: a veth into another namespace, a bridge all of whose ports do, and
-// a bridge without any port (docker0 before its first container). A veth whose other end's namespace was not found may be
-// the way out as well, when the node is itself a container: with a default route it is nothing else.
+// a bridge without any port (docker0 before its first container). A veth with a default route is the way out of a node that
+// is itself a container; one whose other end's namespace was not found can be that, too.
 func (n *Node) markContainers() {
 	inside := map[uint32]bool{}
 	for _, ns := range n.doc.Topology.Namespaces.Or(nil) {
@@ -152,7 +152,7 @@ func (n *Node) markContainers() {
 		away := (l.Kind == "veth" || l.Kind == "netkit") && l.PeerNS != nil
 		l.overlay = overlayKind(l.Kind)
 		l.inside = inside[l.Index]
-		l.container = l.inside || away && !l.hasDefault()
+		l.container = (l.inside || away) && !l.hasDefault()
 		if l.Master != 0 && !l.container && !guestKind(l.Kind) {
 			foreign[l.Master] = true
 		}

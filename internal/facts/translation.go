@@ -50,7 +50,11 @@ func targets(at natAt) (out []addrRange, ok bool) {
 	words := strings.Fields(at.stmt.Args)
 	for i := 0; i < len(words); i++ {
 		switch word := words[i]; word {
-		case "--to-source", "--to", "to", "ip", "ip6", "prefix":
+		case "ip", "ip6":
+			if netfilter.Family(word) != at.flow.fam {
+				return nil, true // nft_nat.c, nft_nat_inet_eval(): nothing is done to the other family
+			}
+		case "--to-source", "--to", "to", "prefix":
 		case "--random", "--random-fully", "--persistent", "--nodst", "random", "fully-random", "persistent":
 		default:
 			list := rangesOf(at.flow.fam, word)
@@ -68,7 +72,9 @@ func targets(at natAt) (out []addrRange, ok bool) {
 func rangesOf(fam netfilter.Family, word string) []addrRange {
 	var out []addrRange
 	forms := []string{word}
-	if i := strings.LastIndexByte(word, ':'); i > 0 {
+	if i := strings.LastIndex(word, "]:"); i > 0 {
+		forms = []string{word[:i]}
+	} else if i := strings.LastIndexByte(word, ':'); i > 0 {
 		forms = append(forms, word[:i])
 	}
 	for _, form := range forms {
