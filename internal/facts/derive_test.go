@@ -308,7 +308,7 @@ func TestSourceNATNative(t *testing.T) {
 		{"a verdict map in part", "unknown", "unknown", map[string][]netfilter.Ops{"post": {{vmap}}, "a": {{masquerade}}}, byFamily("cut")},
 		{"an expression nobody knows", "unknown", "unknown", map[string][]netfilter.Ops{"post": {{netfilter.Ext{Name: "fullcone"}}}}, nil},
 		{"a limit", "none", "none", map[string][]netfilter.Ops{"post": {{netfilter.Ext{Name: "limit"}}}}, nil},
-		{"to a map's addresses", "snat egress own", "snat egress own", map[string][]netfilter.Ops{"post": {{netfilter.Stmt{Name: "snat", Args: "to ip saddr map @m"}}}}, nil},
+		{"to a map's addresses", "snat egress own", "snat egress", map[string][]netfilter.Ops{"post": {{netfilter.Stmt{Name: "snat", Args: "to ip ip saddr map @m"}}}}, nil},
 		{"to a foreign address", "snat egress", "snat egress", map[string][]netfilter.Ops{"post": {{netfilter.Stmt{Name: "snat", Args: "to ip 203.0.113.1"}}, {netfilter.Stmt{Name: "snat", Args: "to ip6 2001:db8::1"}}}}, nil},
 	}
 	for _, tt := range tests {
@@ -346,7 +346,7 @@ func TestTargets(t *testing.T) {
 		{netfilter.IP, "--to-source not-an-address", ""},
 	}
 	for _, tt := range tests {
-		list, ok := targets(natAt{flow: natFlow{fam: tt.fam}, stmt: netfilter.Stmt{Args: tt.args}})
+		list, ok := targets(natAt{flow: natFlow{fam: tt.fam}, table: &netfilter.Table{Family: netfilter.INET}, stmt: netfilter.Stmt{Args: tt.args}})
 		var got []string
 		for _, r := range list {
 			got = append(got, r.from.String()+"-"+r.to.String())

@@ -48,11 +48,14 @@ func (r addrRange) of(p netip.Prefix) netip.Prefix {
 // is not written there: it comes from a map or from the packet.
 func targets(at natAt) (out []addrRange, ok bool) {
 	words := strings.Fields(at.stmt.Args)
-	for i := 0; i < len(words); i++ {
-		switch word := words[i]; word {
+	if at.table.Family == netfilter.INET && len(words) > 1 && netfilter.Family(words[1]) == otherFamily(at.flow.fam) {
+		return nil, true // net/netfilter/nft_nat.c, nft_nat_inet_eval(): nothing is done to the other family
+	}
+	for i, word := range words {
+		switch word {
 		case "ip", "ip6":
-			if netfilter.Family(word) != at.flow.fam {
-				return nil, true // nft_nat.c, nft_nat_inet_eval(): nothing is done to the other family
+			if i != 1 || at.table.Family != netfilter.INET {
+				return nil, false
 			}
 		case "--to-source", "--to", "to", "prefix":
 		case "--random", "--random-fully", "--persistent", "--nodst", "random", "fully-random", "persistent":
