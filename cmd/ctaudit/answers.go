@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -26,7 +25,7 @@ func reportAnswer(a packetpath.Answer) report.Answer {
 	}
 	for _, o := range a.Outcomes {
 		out.Outcomes = append(out.Outcomes, report.Class{
-			Fate: o.Fate, Region: o.Region, Witness: packetText(o.Witness), By: o.By, Assuming: o.Assuming,
+			Fate: o.Fate, Region: o.Region, Witness: o.Witness.String(), By: o.By, Assuming: o.Assuming,
 		})
 	}
 	for _, s := range a.Shadowed {
@@ -34,14 +33,6 @@ func reportAnswer(a packetpath.Answer) report.Answer {
 	}
 	report.FinishAnswer(&out)
 	return out
-}
-
-func packetText(p packetpath.Packet) string {
-	way := "in " + p.In
-	if p.Out != "" {
-		way += " out " + p.Out
-	}
-	return fmt.Sprintf("%s %s > %s %s", way, netip.AddrPortFrom(p.Src, p.Sport), netip.AddrPortFrom(p.Dst, p.Dport), p.Flags)
 }
 
 // sentence says what the ruleset does, in one sentence without a full stop. The deciding rule has a field of its own.

@@ -2,7 +2,6 @@ package facts
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -132,20 +131,11 @@ func exposure(a packetpath.Answer) Exposure {
 	}
 	for _, o := range a.Outcomes {
 		if o.Fate == "reset" || len(a.Outcomes) == 1 {
-			e.Witness = witness(o.Witness)
+			e.Witness = o.Witness.String()
 			break
 		}
 	}
 	return e
-}
-
-func witness(p packetpath.Packet) string {
-	out := ""
-	if p.Out != "" {
-		out = " out " + p.Out
-	}
-	return fmt.Sprintf("in %s%s %s > %s %s", p.In, out,
-		netip.AddrPortFrom(p.Src, p.Sport), netip.AddrPortFrom(p.Dst, p.Dport), p.Flags)
 }
 
 func (n *Node) drops() []Drop {
