@@ -53,7 +53,7 @@ func hookOrder(a *host.Answer) (snapshot.Value[[]snapshot.HookEntry], []snapshot
 	default:
 		return snapshot.Known(out), nil
 	}
-	hint := map[bool]string{true: hintRoot}[a.Denied]
+	hint := hintFor(a)
 	var v value = snapshot.Unreadable[[]snapshot.HookEntry](why, hint)
 	return v, []snapshot.Missing{{What: "netfilter hook order", Why: why, Hint: hint}}
 }

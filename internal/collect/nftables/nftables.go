@@ -101,7 +101,7 @@ func (p *parser) dump(name string, a *host.Answer) {
 		return
 	}
 	if a.Err != "" {
-		p.lack(name, a.Err, map[bool]string{true: hintRoot}[a.Denied])
+		p.lack(name, a.Err, hintFor(a))
 		return
 	}
 	r := &reader{b: a.Data}
@@ -141,7 +141,7 @@ func generation(a *host.Answer) snapshot.Value[uint32] {
 	case a.Absent:
 		return snapshot.Absent[uint32]()
 	case a.Err != "":
-		return snapshot.Unreadable[uint32](a.Err, map[bool]string{true: hintRoot}[a.Denied])
+		return snapshot.Unreadable[uint32](a.Err, hintFor(a))
 	}
 	out := snapshot.Unreadable[uint32]("the answer holds no generation", "")
 	for r := (&reader{b: a.Data}); ; {
@@ -154,4 +154,13 @@ func generation(a *host.Answer) snapshot.Value[uint32] {
 			out = snapshot.Known(at.u32(1))
 		}
 	}
+}
+
+// hintFor says what would make an answer readable.
+func hintFor(a *host.Answer) string {
+	if a.Denied {
+		return hintRoot
+	}
+	_, hint := collect.Trouble(a)
+	return hint
 }

@@ -101,12 +101,22 @@ func (r *reader) liveFamily(k liveKey, out map[string]snapshot.Value[string]) {
 		key := dotted(p)
 		switch _, there := out[key]; {
 		case there:
-		case why != "" && len(a.Failed) == 0 || a.Failed[procSys+path.Dir(p)] != "":
+		case why != "" && (len(a.Failed) == 0 || failedAbove(a, procSys+p)):
 			out[key] = snapshot.Unreadable[string](why, hint)
 		default:
 			out[key] = snapshot.Absent[string]()
 		}
 	}
+}
+
+// failedAbove reports whether a folder that leads to the key could not be listed.
+func failedAbove(a *host.Answer, name string) bool {
+	for dir := path.Dir(name); dir != "/"; dir = path.Dir(dir) {
+		if a.Failed[dir] != "" {
+			return true
+		}
+	}
+	return false
 }
 
 func rootHint(a *host.Answer) string {
