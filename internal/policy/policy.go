@@ -43,6 +43,8 @@ type Engine struct {
 	compiler *ast.Compiler
 	query    rego.PreparedEvalQuery
 	timeout  time.Duration
+	memory   uint64 // bytes that one evaluation with the user's policies may add to the heap
+	userDir  string
 }
 
 // Load compiles the embedded policies, and those of opts.Dir over them. Errors name file and line, and end with a line
@@ -53,7 +55,7 @@ func Load(opts Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("internal error: load policies: %w", err)
 	}
-	e := &Engine{timeout: embeddedTimeout}
+	e := &Engine{timeout: embeddedTimeout, memory: maxMemory, userDir: opts.Dir}
 	if opts.Dir != "" {
 		e.timeout = cmp.Or(opts.Timeout, DefaultTimeout)
 		user, err := userModules(opts.Dir, caps)
@@ -142,10 +144,17 @@ func (e *Engine) Evaluate(ctx context.Context, f facts.Facts) ([]report.Result, 
 	input := toValue(reflect.ValueOf(f))
 	limited, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
+	if len(e.user) > 0 {
+		limited = withMemoryLimit(limited, e.memory)
+	}
 	v, err := eval(limited, e.query, input)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("evaluate policies: %w", ctx.Err())
+		}
+		if errors.Is(context.Cause(limited), errMemory) {
+			return nil, fmt.Errorf("evaluate policies: the controls of %s take more than %d MiB of memory\nhint: look for texts and lists that a rule multiplies",
+				e.userDir, e.memory>>20)
 		}
 		if topdown.IsCancel(err) || limited.Err() != nil {
 			return nil, e.blame(ctx, input)
