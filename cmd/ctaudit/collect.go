@@ -97,7 +97,7 @@ func (a *app) printNeeds() error {
 // write writes a whole file or none, or stdout for "-".
 func (a *app) write(path string, content func(io.Writer) error) error {
 	if path == "-" {
-		return content(a.out)
+		return unwritten(content(a.out))
 	}
-	return render.File(path, content)
+	return unwritten(render.File(path, content))
 }

@@ -72,6 +72,10 @@ func (a *app) configFiles(cmd *cobra.Command) ([]configFile, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
+		if errors.Is(err, fs.ErrPermission) && hiddenFolder(p) { // as under sudo -u, which may keep another's HOME
+			a.say("warning: configuration passed over: %v", err)
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("read configuration: %w", err)
 		}
@@ -82,6 +86,13 @@ func (a *app) configFiles(cmd *cobra.Command) ([]configFile, error) {
 		out = append(out, configFile{p, values})
 	}
 	return out, nil
+}
+
+// hiddenFolder reports whether the file's folder may not even be looked into: nobody wrote a configuration there for this user. A
+// file that is there and may not be read is an error.
+func hiddenFolder(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrPermission)
 }
 
 // flagNames are the flags of all commands: one file serves them all.

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -48,6 +49,19 @@ type exitError struct {
 
 func (e *exitError) Error() string { return e.reason }
 
+// writeError is that something could not be written: the audit was made, and somebody does not get it.
+type writeError struct{ err error }
+
+func (e *writeError) Error() string { return e.err.Error() }
+func (e *writeError) Unwrap() error { return e.err }
+
+func unwritten(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &writeError{err}
+}
+
 // hintError is an error with advice for a line of its own.
 type hintError struct {
 	err  error
@@ -84,12 +98,16 @@ func exitCode(ctx context.Context, err error, stderr io.Writer) int {
 		return 0
 	}
 	var i interrupted
-	if errors.As(context.Cause(ctx), &i) {
-		fmt.Fprintf(stderr, "ctaudit: %v: nothing was written\n", i)
+	if errors.As(context.Cause(ctx), &i) && errors.Is(err, context.Canceled) { // a signal that came too late changes nothing
+		fmt.Fprintf(stderr, "ctaudit: %v: no file was written\n", i)
 		if i.sig == syscall.SIGTERM {
 			return exitTerminate
 		}
 		return exitInterrupt
+	}
+	var unwritten *writeError
+	if errors.As(err, &unwritten) {
+		fmt.Fprintf(stderr, "ctaudit: %s\n", strings.ReplaceAll(unwritten.Error(), "\n", "\nctaudit: "))
 	}
 	var exit *exitError
 	if errors.As(err, &exit) {
@@ -97,6 +115,10 @@ func exitCode(ctx context.Context, err error, stderr io.Writer) int {
 			fmt.Fprintf(stderr, "%s\n", exit.reason)
 		}
 		return exit.code
+	}
+	if unwritten != nil {
+		fmt.Fprintln(stderr, "exit 3: not everything was written")
+		return exitIncomplete
 	}
 	fmt.Fprintf(stderr, "ctaudit: %v\n", err)
 	var hint *hintError

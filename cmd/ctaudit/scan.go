@@ -96,14 +96,14 @@ func (a *app) scan(ctx context.Context, src *source, sf scanFlags, out outputFla
 	}
 	a.waive(r.Hosts, waivers)
 	report.Finish(r, judge)
-	if err := a.render(r, out); err != nil {
-		return err
-	}
-	if r.Exit.Code == 0 {
+	failure := unwritten(a.render(r, out))
+	switch {
+	case r.Exit.Code == 0 && failure == nil:
 		a.say("%s", r.Exit)
-		return nil
+	case r.Exit.Code != 0:
+		return errors.Join(failure, &exitError{r.Exit.Code, r.Exit.String()})
 	}
-	return &exitError{r.Exit.Code, r.Exit.String()}
+	return failure
 }
 
 // policy is what makes the run fail.

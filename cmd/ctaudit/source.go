@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -87,8 +86,30 @@ func (s *source) collect(ctx context.Context, h host.Host) (*snapshot.Document, 
 	return doc, ev, nil
 }
 
+// recordingTitle begins every recording, whatever its version.
+const recordingTitle = "ctaudit recording"
+
 // open reads a snapshot, or a recording, told apart by how they begin.
 func (s *source) open(ctx context.Context, path string, stdin io.Reader) (*snapshot.Document, error) {
+	done := make(chan opened, 1)
+	go func() {
+		doc, err := s.read(ctx, path, stdin)
+		done <- opened{doc, err}
+	}()
+	select {
+	case o := <-done:
+		return o.doc, o.err
+	case <-ctx.Done(): // a pipe that nobody writes to is given up, reader and all
+		return nil, ctx.Err()
+	}
+}
+
+type opened struct {
+	doc *snapshot.Document
+	err error
+}
+
+func (s *source) read(ctx context.Context, path string, stdin io.Reader) (*snapshot.Document, error) {
 	r := stdin
 	if path != "-" {
 		f, err := os.Open(path)
@@ -100,7 +121,7 @@ func (s *source) open(ctx context.Context, path string, stdin io.Reader) (*snaps
 	}
 	doc, err := s.decode(ctx, bufio.NewReader(r))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", printable(path), err)
 	}
 	if s.hostName != "" {
 		doc.Host = s.hostName
@@ -109,8 +130,8 @@ func (s *source) open(ctx context.Context, path string, stdin io.Reader) (*snaps
 }
 
 func (s *source) decode(ctx context.Context, r *bufio.Reader) (*snapshot.Document, error) {
-	start, _ := r.Peek(64)
-	if len(bytes.TrimSpace(start)) > 0 && bytes.TrimSpace(start)[0] != '{' {
+	start, _ := r.Peek(len(recordingTitle))
+	if string(start) == recordingTitle {
 		rec, err := host.OpenRecording(r)
 		if err != nil {
 			return nil, err

@@ -84,7 +84,7 @@ func (a *app) trace(ctx context.Context, src *source, tf traceFlags) error {
 			first = false
 			r := reportAnswer(answer)
 			if err := render.Trace(a.out, &r, "text", render.Options{Text: a.textOptions()}); err != nil {
-				return err
+				return unwritten(err)
 			}
 		}
 		return nil
@@ -105,7 +105,7 @@ func (a *app) traceJSON(host string, answers []packetpath.Answer) error {
 		return err
 	}
 	_, err = a.out.Write(append(b, '\n'))
-	return err
+	return unwritten(err)
 }
 
 func (tf traceFlags) custom() bool { return tf.src != "" || tf.dst != "" }
