@@ -292,6 +292,6 @@ func allInside(list, nets []netip.Prefix) bool {
 func ref(t *netfilter.Table, c *netfilter.Chain, r *netfilter.Rule) netfilter.RuleRef {
 	return netfilter.RuleRef{
 		Backend: t.Backend, Family: t.Family, Table: t.Name, Chain: c.Name,
-		Number: r.Number, Handle: r.Handle, Text: r.Text,
+		Number: r.Number, Handle: r.Handle, Text: r.Excerpt(),
 	}
 }
