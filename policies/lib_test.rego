@@ -98,7 +98,8 @@ test_unread_numbers_are_none if {
 
 test_hints_are_not_repeated if {
 	gaps := [{"why": "a", "hint": "run as root"}, {"why": "b", "hint": "run as root"}, {"why": "c", "hint": ""}]
-	node.why(gaps) == "a; b; c"
+	node.why(gaps) == "a; b; and 1 more"
+	node.why(array.slice(gaps, 0, 2)) == "a; b"
 	node.hint(gaps) == "run as root"
 	node.hint([{"why": "c", "hint": ""}]) == node.default_hint
 }

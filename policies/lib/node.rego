@@ -94,8 +94,10 @@ unread(collector) := [{"why": sprintf("%s: %s", [m.what, m.why]), "hint": m.hint
 	m.collector == collector
 ]
 
-# One sentence and one hint for several gaps.
-why(gaps) := concat("; ", [g.why | some g in gaps])
+# One sentence and one hint for several gaps: the first two by name, for the report lists them all.
+why(gaps) := concat("; ", [g.why | some g in gaps]) if {
+	count(gaps) <= 2
+} else := sprintf("%s; %s; and %d more", [gaps[0].why, gaps[1].why, count(gaps) - 2])
 
 default_hint := "run as root in the node's own network namespace, and see what could not be read at the end of the report"
 

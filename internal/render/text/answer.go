@@ -74,7 +74,7 @@ func (w *Writer) answer(a *alike) {
 	if a.Sentence != "" {
 		w.wrapped(strings.Repeat(" ", 15), w.safe(a.Sentence))
 	}
-	if w.opts.Quiet || len(a.Path) == 0 {
+	if w.opts.Quiet || len(a.Path) == 0 || a.State == report.NotConcerned && !w.opts.Verbose {
 		return
 	}
 	w.line("")

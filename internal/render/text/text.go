@@ -43,7 +43,7 @@ func (w *Writer) Host(h *report.Host) error {
 	}
 	w.answers(h.Answers)
 	w.findings(h.Results)
-	w.undecided(h.Results)
+	w.undecided(h)
 	w.rest(h.Results)
 	w.missing(h.Missing)
 	return w.err
@@ -126,14 +126,53 @@ func (w *Writer) findings(results []report.Result) {
 	}
 }
 
-func (w *Writer) undecided(results []report.Result) {
-	unknown := outcomes(results, report.Unknown)
-	if len(unknown) == 0 {
+// undecided lists what could not be judged, controls that lack the same thing together. Results about the audit itself say
+// no more than the list of what could not be read, and leave the word to it.
+func (w *Writer) undecided(h *report.Host) {
+	groups := w.alikeUnknowns(h)
+	if len(groups) == 0 {
 		return
 	}
 	w.section("Undecided")
-	for _, r := range unknown {
-		w.finding(w.in(purple, "UNKNOWN "), r)
+	for _, g := range groups {
+		if len(g) == 1 {
+			w.finding(w.in(purple, "UNKNOWN "), g[0])
+			continue
+		}
+		w.line("")
+		names := make([]string, len(g))
+		for i, r := range g {
+			names[i] = w.safe(r.Control)
+		}
+		w.wrapped("  "+w.in(purple, "UNKNOWN ")+" ", strings.Join(names, ", "))
+		w.wrapped(indent, w.safe(g[0].Subject)+": "+w.safe(g[0].Message))
+		w.hint(g[0])
+	}
+}
+
+func (w *Writer) alikeUnknowns(h *report.Host) [][]*report.Result {
+	type key struct{ subject, message, hint string }
+	var groups [][]*report.Result
+	at := map[key]int{}
+	for _, r := range outcomes(h.Results, report.Unknown) {
+		if w.controls[r.Control].Area == "meta" && len(h.Missing) > 0 && !w.opts.Verbose {
+			continue
+		}
+		k := key{r.Subject, r.Message, r.Hint}
+		i, ok := at[k]
+		if !ok {
+			i = len(groups)
+			at[k] = i
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], r)
+	}
+	return groups
+}
+
+func (w *Writer) hint(r *report.Result) {
+	if r.Hint != "" && !w.opts.Quiet {
+		w.wrapped(indent+w.in(cyan, "hint")+"  ", w.safe(r.Hint))
 	}
 }
 
@@ -150,9 +189,7 @@ func (w *Writer) finding(label string, r *report.Result) {
 		return
 	}
 	w.evidence(r.Evidence)
-	if r.Hint != "" {
-		w.wrapped(indent+w.in(cyan, "hint")+"  ", w.safe(r.Hint))
-	}
+	w.hint(r)
 	w.fix(r.Fix)
 	if advice := w.controls[r.Control].Remediation; r.Outcome == report.Fail && r.Fix == "" && advice != "" {
 		w.wrapped(indent+w.in(cyan, "fix")+"   ", w.safe(advice))
