@@ -148,42 +148,66 @@ func TestUplinks(t *testing.T) {
 		{"Docker", node().nat(dockerMasquerade), "eth0 192.0.2.10"},
 		{"no NAT", node(), "eth0 192.0.2.10"},
 		{"a second address", node().address("eth0", "192.0.2.11/24", "global").nat(dockerMasquerade), "eth0 192.0.2.10,192.0.2.11"},
-		{"a second NIC without a default route", node().link("eth1", "").address("eth1", "10.9.0.2/24", "global").nat(dockerMasquerade),
-			"eth0 192.0.2.10; eth1 10.9.0.2"},
-		{"masquerading by one NIC", node().link("eth1", "").address("eth1", "10.9.0.2/24", "global").nat("POSTROUTING -o eth1 -j MASQUERADE"),
-			"eth1 10.9.0.2"},
-		{"by names that begin alike", node().link("eth1", "").address("eth1", "10.9.0.2/24", "global").nat("POSTROUTING -o eth+ -j MASQUERADE"),
-			"eth0 192.0.2.10; eth1 10.9.0.2"},
+		{
+			"a second NIC without a default route", node().link("eth1", "").address("eth1", "10.9.0.2/24", "global").nat(dockerMasquerade),
+			"eth0 192.0.2.10; eth1 10.9.0.2",
+		},
+		{
+			"masquerading by one NIC", node().link("eth1", "").address("eth1", "10.9.0.2/24", "global").nat("POSTROUTING -o eth1 -j MASQUERADE"),
+			"eth1 10.9.0.2",
+		},
+		{
+			"by names that begin alike", node().link("eth1", "").address("eth1", "10.9.0.2/24", "global").nat("POSTROUTING -o eth+ -j MASQUERADE"),
+			"eth0 192.0.2.10; eth1 10.9.0.2",
+		},
 		{"by a NIC that is not there: nothing is left out", node().nat("POSTROUTING -o ppp0 -j MASQUERADE"), "eth0 192.0.2.10"},
-		{"a default route in another table", node().link("eth1", "").address("eth1", "10.9.0.2/32", "global").
-			routeIn(snapshot.Route{Family: "ip", Table: 100, Type: "unicast", Dst: "0.0.0.0/0", Links: []uint32{4}}).nat(dockerMasquerade),
-			"eth0 192.0.2.10; eth1 10.9.0.2"},
-		{"a bridge with the NIC as port", node().link("br0", "bridge").address("br0", "198.51.100.3/24", "global").master("eth0", "br0").nat(dockerMasquerade),
-			"br0 198.51.100.3"},
-		{"a bond", node().link("bond0", "bond").address("bond0", "198.51.100.3/24", "global").route("bond0", "0.0.0.0/0", "198.51.100.1").master("eth0", "bond0").nat(dockerMasquerade),
-			"bond0 198.51.100.3"},
+		{
+			"a default route in another table", node().link("eth1", "").address("eth1", "10.9.0.2/32", "global").
+				routeIn(snapshot.Route{Family: "ip", Table: 100, Type: "unicast", Dst: "0.0.0.0/0", Links: []uint32{4}}).nat(dockerMasquerade),
+			"eth0 192.0.2.10; eth1 10.9.0.2",
+		},
+		{
+			"a bridge with the NIC as port", node().link("br0", "bridge").address("br0", "198.51.100.3/24", "global").master("eth0", "br0").nat(dockerMasquerade),
+			"br0 198.51.100.3",
+		},
+		{
+			"a bond", node().link("bond0", "bond").address("bond0", "198.51.100.3/24", "global").route("bond0", "0.0.0.0/0", "198.51.100.1").master("eth0", "bond0").nat(dockerMasquerade),
+			"bond0 198.51.100.3",
+		},
 		{"a VRF", node().link("blue", "vrf").master("eth0", "blue").nat(dockerMasquerade), "blue 192.0.2.10"},
 		{"WireGuard", node().link("wg0", "wireguard").address("wg0", "10.8.0.1/24", "global").nat(dockerMasquerade), "eth0 192.0.2.10; wg0 10.8.0.1"},
-		{"an overlay", node().link("flannel.1", "vxlan").address("flannel.1", "10.244.1.0/32", "global").nat("POSTROUTING -j MASQUERADE"),
-			"eth0 192.0.2.10; flannel.1 10.244.1.0"},
-		{"an uplink without an address", node().link("eth1", "").address("lo", "203.0.113.1/32", "global").route("eth1", "0.0.0.0/0", "").nat("POSTROUTING -o eth1 -j MASQUERADE"),
-			"eth1 172.17.0.1,192.0.2.10,203.0.113.1"},
-		{"169.254 of universal scope", node().link("eth1", "").address("eth1", "169.254.7.1/30", "global").nat("POSTROUTING -o eth1 -j MASQUERADE"),
-			"eth1 169.254.7.1"},
+		{
+			"an overlay", node().link("flannel.1", "vxlan").address("flannel.1", "10.244.1.0/32", "global").nat("POSTROUTING -j MASQUERADE"),
+			"eth0 192.0.2.10; flannel.1 10.244.1.0",
+		},
+		{
+			"an uplink without an address", node().link("eth1", "").address("lo", "203.0.113.1/32", "global").route("eth1", "0.0.0.0/0", "").nat("POSTROUTING -o eth1 -j MASQUERADE"),
+			"eth1 172.17.0.1,192.0.2.10,203.0.113.1",
+		},
+		{
+			"169.254 of universal scope", node().link("eth1", "").address("eth1", "169.254.7.1/30", "global").nat("POSTROUTING -o eth1 -j MASQUERADE"),
+			"eth1 169.254.7.1",
+		},
 		{"169.254 of link scope", node().link("eth1", "").address("eth1", "169.254.7.1/30", "link").nat(dockerMasquerade), "eth0 192.0.2.10"},
-		{"SNAT to an address elsewhere on the node", node().address("lo", "203.0.113.1/32", "global").nat("POSTROUTING -o eth0 -j SNAT --to-source 203.0.113.1"),
-			"eth0 203.0.113.1"},
+		{
+			"SNAT to an address elsewhere on the node", node().address("lo", "203.0.113.1/32", "global").nat("POSTROUTING -o eth0 -j SNAT --to-source 203.0.113.1"),
+			"eth0 203.0.113.1",
+		},
 		{"SNAT to a range, and masquerading", node().address("lo", "203.0.113.4/32", "global").
 			nat("POSTROUTING -s 172.17.0.2/32 -j SNAT --to-source 203.0.113.1-203.0.113.9:1024-9999", dockerMasquerade), "eth0 192.0.2.10,203.0.113.4"},
 		{"down", node().change("eth0", func(l *snapshot.Link) { l.Up = false }).nat(dockerMasquerade), ""},
 		{"dummies", node().link("kube-ipvs0", "dummy").address("kube-ipvs0", "10.96.0.1/32", "global").nat(dockerMasquerade), "eth0 192.0.2.10"},
 		{"a container's veth", node().link("veth0", "").away("veth0", true).address("veth0", "10.3.0.1/32", "global").nat("POSTROUTING -j MASQUERADE"), "eth0 192.0.2.10"},
-		{"a veth into an unseen namespace", node().link("veth0", "").away("veth0", false).address("veth0", "10.3.0.1/32", "global").nat("POSTROUTING -j MASQUERADE"),
-			"eth0 192.0.2.10; veth0 10.3.0.1"},
+		{
+			"a veth into an unseen namespace", node().link("veth0", "").away("veth0", false).address("veth0", "10.3.0.1/32", "global").nat("POSTROUTING -j MASQUERADE"),
+			"eth0 192.0.2.10; veth0 10.3.0.1",
+		},
 		{"a node that is a container", node().away("eth0", true).nat(dockerMasquerade), "eth0 192.0.2.10"},
 		{"a VPN in a container", node().route("docker0", "10.50.0.0/16", "172.17.0.9").nat("POSTROUTING -j MASQUERADE"), "eth0 192.0.2.10; docker0 172.17.0.1"},
-		{"a rule that is not understood", node().link("eth1", "").address("eth1", "10.9.0.2/24", "global").nat("POSTROUTING -o eth0 -j MASQUERADE", "POSTROUTING -j FULLCONENAT"),
-			"eth0 192.0.2.10; eth1 10.9.0.2"},
+		{
+			"a rule that is not understood", node().link("eth1", "").address("eth1", "10.9.0.2/24", "global").nat("POSTROUTING -o eth0 -j MASQUERADE", "POSTROUTING -j FULLCONENAT"),
+			"eth0 192.0.2.10; eth1 10.9.0.2",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -20,28 +20,61 @@ var codecCases = []struct {
 	ops  Ops
 	json string
 }{
-	{"addresses", Ops{Match{Fields: []Operand{{Field: IPSaddr}}, In: []Interval{prefix("10.0.0.0/8"), {Addr(netip.MustParseAddr("192.0.2.1")), Addr(netip.MustParseAddr("192.0.2.9"))}}}},
-		`[{"op":"match","fields":[{"field":"ip.saddr"}],"in":["10.0.0.0/8","192.0.2.1-192.0.2.9"]}]`},
-	{"every ipv6 address", Ops{Match{Fields: []Operand{{Field: IP6Daddr}}, In: []Interval{prefix("::/0")}, Invert: true}},
-		`[{"op":"match","fields":[{"field":"ip6.daddr"}],"in":["::/0"],"invert":true}]`},
-	{"mapped address", Ops{Match{Fields: []Operand{{Field: IP6Daddr}}, In: []Interval{Exactly(Addr(netip.MustParseAddr("::ffff:192.0.2.1"))), prefix("::ffff:192.0.2.0/120")}}},
-		`[{"op":"match","fields":[{"field":"ip6.daddr"}],"in":["::ffff:192.0.2.1","::ffff:192.0.2.0/120"]}]`},
-	{"names", Ops{Match{Fields: []Operand{{Field: IIFName}}, In: []Interval{Names("eth0"), Names("br-*"), Names("*"), Names("")}}},
-		`[{"op":"match","fields":[{"field":"meta.iifname"}],"in":["eth0","br-*","*",""]}]`},
-	{"odd names", Ops{Match{Fields: []Operand{{Field: IIFName}}, In: []Interval{Exactly(Name("a*")), Exactly(Name("eth+")), Exactly(Name(`a"\`)), Exactly(Name("0x1"))}}},
-		`[{"op":"match","fields":[{"field":"meta.iifname"}],"in":["0x612a0000000000000000000000000000","eth+","a\"\\","0x30783100000000000000000000000000"]}]`},
-	{"state bits", Ops{Match{Fields: []Operand{{Field: CTState, Mask: ptr(Num(9))}}, In: []Interval{Exactly(Num(0))}, Invert: true}},
-		`[{"op":"match","fields":[{"field":"ct.state","mask":"9"}],"in":["0"],"invert":true}]`},
-	{"masked mark", Ops{Match{Fields: []Operand{{Field: Mark, Mask: ptr(Num(0xffff)), Xor: ptr(Num(0x10))}}, In: []Interval{Nums(0x4000, 0x8000)}}},
-		`[{"op":"match","fields":[{"field":"meta.mark","mask":"0xffff","xor":"0x10"}],"in":["0x4000-0x8000"]}]`},
-	{"concatenation", Ops{Match{Fields: []Operand{{Field: IPSaddr}, {Field: Dport}}, Set: "pairs"}, VMap{Fields: []Operand{{Field: CTState}}, Set: "__map0"}},
-		`[{"op":"match","fields":[{"field":"ip.saddr"},{"field":"th.dport"}],"set":"pairs"},{"op":"vmap","fields":[{"field":"ct.state"}],"set":"__map0"}]`},
-	{"others", Ops{Ext{Name: "limit", Args: "rate 5/second", Invert: true}, XtState{HasState: true, States: StateInvalid | StateDNAT, Invert: true, Others: []string{"ctdir"}}, XtState{}},
-		`[{"op":"ext","name":"limit","args":"rate 5/second","invert":true},{"op":"xtstate","hasState":true,"states":131073,"invert":true,"others":["ctdir"]},{"op":"xtstate","hasState":false}]`},
-	{"verdicts", Ops{Verdict{Kind: Jump, Chain: "c"}, Verdict{Kind: Reject, With: "tcp-reset"}, Verdict{Kind: Queue, Queue: "1-3", Bypass: true}},
-		`[{"op":"verdict","kind":"jump","chain":"c"},{"op":"verdict","kind":"reject","with":"tcp-reset"},{"op":"verdict","kind":"queue","queue":"1-3","bypass":true}]`},
-	{"writes", Ops{Assign{Field: Mark, From: "ct.mark", And: Num(0xff), Xor: Num(1), Map: "m"}, Stmt{Name: "counter"}, Stmt{Name: "log", Args: "prefix \"x\"\n"}},
-		`[{"op":"assign","field":"meta.mark","from":"ct.mark","and":"0xff","xor":"1","map":"m"},{"op":"stmt","name":"counter"},{"op":"stmt","name":"log","args":"prefix \"x\"\n"}]`},
+	{
+		"addresses",
+		Ops{Match{Fields: []Operand{{Field: IPSaddr}}, In: []Interval{prefix("10.0.0.0/8"), {Addr(netip.MustParseAddr("192.0.2.1")), Addr(netip.MustParseAddr("192.0.2.9"))}}}},
+		`[{"op":"match","fields":[{"field":"ip.saddr"}],"in":["10.0.0.0/8","192.0.2.1-192.0.2.9"]}]`,
+	},
+	{
+		"every ipv6 address",
+		Ops{Match{Fields: []Operand{{Field: IP6Daddr}}, In: []Interval{prefix("::/0")}, Invert: true}},
+		`[{"op":"match","fields":[{"field":"ip6.daddr"}],"in":["::/0"],"invert":true}]`,
+	},
+	{
+		"mapped address",
+		Ops{Match{Fields: []Operand{{Field: IP6Daddr}}, In: []Interval{Exactly(Addr(netip.MustParseAddr("::ffff:192.0.2.1"))), prefix("::ffff:192.0.2.0/120")}}},
+		`[{"op":"match","fields":[{"field":"ip6.daddr"}],"in":["::ffff:192.0.2.1","::ffff:192.0.2.0/120"]}]`,
+	},
+	{
+		"names",
+		Ops{Match{Fields: []Operand{{Field: IIFName}}, In: []Interval{Names("eth0"), Names("br-*"), Names("*"), Names("")}}},
+		`[{"op":"match","fields":[{"field":"meta.iifname"}],"in":["eth0","br-*","*",""]}]`,
+	},
+	{
+		"odd names",
+		Ops{Match{Fields: []Operand{{Field: IIFName}}, In: []Interval{Exactly(Name("a*")), Exactly(Name("eth+")), Exactly(Name(`a"\`)), Exactly(Name("0x1"))}}},
+		`[{"op":"match","fields":[{"field":"meta.iifname"}],"in":["0x612a0000000000000000000000000000","eth+","a\"\\","0x30783100000000000000000000000000"]}]`,
+	},
+	{
+		"state bits",
+		Ops{Match{Fields: []Operand{{Field: CTState, Mask: ptr(Num(9))}}, In: []Interval{Exactly(Num(0))}, Invert: true}},
+		`[{"op":"match","fields":[{"field":"ct.state","mask":"9"}],"in":["0"],"invert":true}]`,
+	},
+	{
+		"masked mark",
+		Ops{Match{Fields: []Operand{{Field: Mark, Mask: ptr(Num(0xffff)), Xor: ptr(Num(0x10))}}, In: []Interval{Nums(0x4000, 0x8000)}}},
+		`[{"op":"match","fields":[{"field":"meta.mark","mask":"0xffff","xor":"0x10"}],"in":["0x4000-0x8000"]}]`,
+	},
+	{
+		"concatenation",
+		Ops{Match{Fields: []Operand{{Field: IPSaddr}, {Field: Dport}}, Set: "pairs"}, VMap{Fields: []Operand{{Field: CTState}}, Set: "__map0"}},
+		`[{"op":"match","fields":[{"field":"ip.saddr"},{"field":"th.dport"}],"set":"pairs"},{"op":"vmap","fields":[{"field":"ct.state"}],"set":"__map0"}]`,
+	},
+	{
+		"others",
+		Ops{Ext{Name: "limit", Args: "rate 5/second", Invert: true}, XtState{HasState: true, States: StateInvalid | StateDNAT, Invert: true, Others: []string{"ctdir"}}, XtState{}},
+		`[{"op":"ext","name":"limit","args":"rate 5/second","invert":true},{"op":"xtstate","hasState":true,"states":131073,"invert":true,"others":["ctdir"]},{"op":"xtstate","hasState":false}]`,
+	},
+	{
+		"verdicts",
+		Ops{Verdict{Kind: Jump, Chain: "c"}, Verdict{Kind: Reject, With: "tcp-reset"}, Verdict{Kind: Queue, Queue: "1-3", Bypass: true}},
+		`[{"op":"verdict","kind":"jump","chain":"c"},{"op":"verdict","kind":"reject","with":"tcp-reset"},{"op":"verdict","kind":"queue","queue":"1-3","bypass":true}]`,
+	},
+	{
+		"writes",
+		Ops{Assign{Field: Mark, From: "ct.mark", And: Num(0xff), Xor: Num(1), Map: "m"}, Stmt{Name: "counter"}, Stmt{Name: "log", Args: "prefix \"x\"\n"}},
+		`[{"op":"assign","field":"meta.mark","from":"ct.mark","and":"0xff","xor":"1","map":"m"},{"op":"stmt","name":"counter"},{"op":"stmt","name":"log","args":"prefix \"x\"\n"}]`,
+	},
 	{"nothing", Ops{}, `[]`},
 }
 
@@ -104,12 +137,14 @@ func TestOpsJSONAnyOrder(t *testing.T) {
 }
 
 func TestSetJSON(t *testing.T) {
-	s := Set{Name: "m", Types: []string{"ipv4_addr", "ifname"}, DataTypes: []string{"mark"}, Map: true,
+	s := Set{
+		Name: "m", Types: []string{"ipv4_addr", "ifname"}, DataTypes: []string{"mark"}, Map: true,
 		Elements: []Element{
 			{Key: []Interval{prefix("10.0.0.0/8"), Names("veth*")}, Data: []Value{Num(0x20)}},
 			{Key: []Interval{Exactly(Num(1)), Names("lo")}, Verdict: &Verdict{Kind: Goto, Chain: "c"}},
 		},
-		CatchAll: &Element{Verdict: &Verdict{Kind: Drop}}, Incomplete: "cut"}
+		CatchAll: &Element{Verdict: &Verdict{Kind: Drop}}, Incomplete: "cut",
+	}
 	want := `{"name":"m","types":["ipv4_addr","ifname"],"dataTypes":["mark"],"map":true,"elements":[` +
 		`{"key":["10.0.0.0/8","veth*"],"data":["0x20"]},{"key":["0.0.0.1","lo"],"verdict":{"kind":"goto","chain":"c"}}],` +
 		`"catchAll":{"key":[],"verdict":{"kind":"drop"}},"incomplete":"cut"}`

@@ -12,7 +12,9 @@ func TestOpsString(t *testing.T) {
 		`iifname "eth0" ct state invalid counter drop`: {
 			Match{Fields: []Operand{{Field: IIFName}}, In: []Interval{Names("eth0")}},
 			Match{Fields: []Operand{{Field: CTState, Mask: ptr(Num(1))}}, In: []Interval{Nums(0, 0)}, Invert: true},
-			Stmt{Name: "counter"}, Verdict{Kind: Drop}},
+			Stmt{Name: "counter"},
+			Verdict{Kind: Drop},
+		},
 		`tcp dport { 22, 80-90 } accept`:              {tcp, Match{Fields: []Operand{{Field: Dport}}, In: []Interval{Nums(22, 22), Nums(80, 90)}}, Verdict{Kind: Accept}},
 		`meta l4proto tcp drop`:                       {tcp, Verdict{Kind: Drop}},
 		`ip saddr != 10.0.0.0/8 jump "x y"`:           {Match{Fields: []Operand{{Field: IPSaddr}}, In: []Interval{prefix("10.0.0.0/8")}, Invert: true}, Verdict{Kind: Jump, Chain: `"x y"`}},

@@ -95,13 +95,41 @@ func valueName(f Field, v uint64) string {
 	case "arp.operation":
 		names = []named{{1, "request"}, {2, "reply"}}
 	case "icmp.type":
-		names = []named{{0, "echo-reply"}, {3, "destination-unreachable"}, {4, "source-quench"}, {5, "redirect"}, {8, "echo-request"},
-			{9, "router-advertisement"}, {10, "router-solicitation"}, {11, "time-exceeded"}, {12, "parameter-problem"},
-			{13, "timestamp-request"}, {14, "timestamp-reply"}, {15, "info-request"}, {16, "info-reply"}, {17, "address-mask-request"}, {18, "address-mask-reply"}}
+		names = []named{
+			{0, "echo-reply"},
+			{3, "destination-unreachable"},
+			{4, "source-quench"},
+			{5, "redirect"},
+			{8, "echo-request"},
+			{9, "router-advertisement"},
+			{10, "router-solicitation"},
+			{11, "time-exceeded"},
+			{12, "parameter-problem"},
+			{13, "timestamp-request"},
+			{14, "timestamp-reply"},
+			{15, "info-request"},
+			{16, "info-reply"},
+			{17, "address-mask-request"},
+			{18, "address-mask-reply"},
+		}
 	case "icmpv6.type":
-		names = []named{{1, "destination-unreachable"}, {2, "packet-too-big"}, {3, "time-exceeded"}, {4, "parameter-problem"}, {128, "echo-request"},
-			{129, "echo-reply"}, {130, "mld-listener-query"}, {131, "mld-listener-report"}, {132, "mld-listener-done"}, {133, "nd-router-solicit"},
-			{134, "nd-router-advert"}, {135, "nd-neighbor-solicit"}, {136, "nd-neighbor-advert"}, {137, "nd-redirect"}, {143, "mld2-listener-report"}}
+		names = []named{
+			{1, "destination-unreachable"},
+			{2, "packet-too-big"},
+			{3, "time-exceeded"},
+			{4, "parameter-problem"},
+			{128, "echo-request"},
+			{129, "echo-reply"},
+			{130, "mld-listener-query"},
+			{131, "mld-listener-report"},
+			{132, "mld-listener-done"},
+			{133, "nd-router-solicit"},
+			{134, "nd-router-advert"},
+			{135, "nd-neighbor-solicit"},
+			{136, "nd-neighbor-advert"},
+			{137, "nd-redirect"},
+			{143, "mld2-listener-report"},
+		}
 	case DSCP, "ip6.dscp":
 		return dscpName(v)
 	case IIFType, OIFType:

@@ -35,7 +35,9 @@ const (
 
 func (collector) Needs() []host.Need {
 	return []host.Need{
-		sampled(host.File, pathCount), {Kind: host.File, Args: []string{pathMax}}, {Kind: host.File, Args: []string{pathBuckets}},
+		sampled(host.File, pathCount),
+		{Kind: host.File, Args: []string{pathMax}},
+		{Kind: host.File, Args: []string{pathBuckets}},
 		sampled(host.Netlink, host.DumpCTStats), sampled(host.File, pathStat),
 		sampled(host.File, pathSNMP), sampled(host.File, pathNetstat),
 	}

@@ -12,31 +12,55 @@ func TestParseCGroup(t *testing.T) {
 		name, file string
 		want       container
 	}{
-		{"docker, cgroupfs, v1",
+		{
+			"docker, cgroupfs, v1",
 			"12:pids:/docker/" + id + "\n1:name=systemd:/docker/" + id + "\n0::/system.slice/containerd.service\n",
-			container{"/docker/" + id, id[:12], "docker"}},
-		{"docker, systemd, v2", "0::/system.slice/docker-" + id + ".scope\n",
-			container{"/system.slice/docker-" + id + ".scope", id[:12], "docker"}},
-		{"docker with an init inside", "0::/system.slice/docker-" + id + ".scope/init\n",
-			container{"/system.slice/docker-" + id + ".scope/init", id[:12], "docker"}},
-		{"containerd, systemd", "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-" + id + ".scope\n",
-			container{"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-" + id + ".scope", id[:12], "containerd"}},
-		{"containerd, colons", "0::/system.slice/containerd.service/kubepods-besteffort-pod1.slice:cri-containerd:" + id + "\n",
-			container{"/system.slice/containerd.service/kubepods-besteffort-pod1.slice:cri-containerd:" + id, id[:12], "containerd"}},
-		{"kubelet, cgroupfs", "5:memory:/kubepods/burstable/pod8b2c-1/" + id + "\n",
-			container{"/kubepods/burstable/pod8b2c-1/" + id, id[:12], ""}},
-		{"kubelet, cgroupfs, guaranteed", "0::/kubepods/pod8b2c-1/" + id + "\n",
-			container{"/kubepods/pod8b2c-1/" + id, id[:12], ""}},
-		{"CRI-O", "0::/kubepods.slice/kubepods-pod1.slice/crio-" + id + ".scope/container\n",
-			container{"/kubepods.slice/kubepods-pod1.slice/crio-" + id + ".scope/container", id[:12], "crio"}},
-		{"podman, root", "0::/machine.slice/libpod-" + id + ".scope/container\n",
-			container{"/machine.slice/libpod-" + id + ".scope/container", id[:12], "podman"}},
-		{"podman's monitor is no container", "0::/machine.slice/libpod-conmon-" + id + ".scope\n",
-			container{"/machine.slice/libpod-conmon-" + id + ".scope", "", ""}},
-		{"kind: a pod in a container", "0::/docker/" + other + "/kubelet.slice/kubelet-kubepods.slice/cri-containerd-" + id + ".scope\n",
-			container{"/docker/" + other + "/kubelet.slice/kubelet-kubepods.slice/cri-containerd-" + id + ".scope", id[:12], "containerd"}},
-		{"from outside the reader's cgroup namespace", "0::/../../docker-" + id + ".scope\n",
-			container{"/../../docker-" + id + ".scope", id[:12], "docker"}},
+			container{"/docker/" + id, id[:12], "docker"},
+		},
+		{
+			"docker, systemd, v2", "0::/system.slice/docker-" + id + ".scope\n",
+			container{"/system.slice/docker-" + id + ".scope", id[:12], "docker"},
+		},
+		{
+			"docker with an init inside", "0::/system.slice/docker-" + id + ".scope/init\n",
+			container{"/system.slice/docker-" + id + ".scope/init", id[:12], "docker"},
+		},
+		{
+			"containerd, systemd", "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-" + id + ".scope\n",
+			container{"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-" + id + ".scope", id[:12], "containerd"},
+		},
+		{
+			"containerd, colons", "0::/system.slice/containerd.service/kubepods-besteffort-pod1.slice:cri-containerd:" + id + "\n",
+			container{"/system.slice/containerd.service/kubepods-besteffort-pod1.slice:cri-containerd:" + id, id[:12], "containerd"},
+		},
+		{
+			"kubelet, cgroupfs", "5:memory:/kubepods/burstable/pod8b2c-1/" + id + "\n",
+			container{"/kubepods/burstable/pod8b2c-1/" + id, id[:12], ""},
+		},
+		{
+			"kubelet, cgroupfs, guaranteed", "0::/kubepods/pod8b2c-1/" + id + "\n",
+			container{"/kubepods/pod8b2c-1/" + id, id[:12], ""},
+		},
+		{
+			"CRI-O", "0::/kubepods.slice/kubepods-pod1.slice/crio-" + id + ".scope/container\n",
+			container{"/kubepods.slice/kubepods-pod1.slice/crio-" + id + ".scope/container", id[:12], "crio"},
+		},
+		{
+			"podman, root", "0::/machine.slice/libpod-" + id + ".scope/container\n",
+			container{"/machine.slice/libpod-" + id + ".scope/container", id[:12], "podman"},
+		},
+		{
+			"podman's monitor is no container", "0::/machine.slice/libpod-conmon-" + id + ".scope\n",
+			container{"/machine.slice/libpod-conmon-" + id + ".scope", "", ""},
+		},
+		{
+			"kind: a pod in a container", "0::/docker/" + other + "/kubelet.slice/kubelet-kubepods.slice/cri-containerd-" + id + ".scope\n",
+			container{"/docker/" + other + "/kubelet.slice/kubelet-kubepods.slice/cri-containerd-" + id + ".scope", id[:12], "containerd"},
+		},
+		{
+			"from outside the reader's cgroup namespace", "0::/../../docker-" + id + ".scope\n",
+			container{"/../../docker-" + id + ".scope", id[:12], "docker"},
+		},
 		{"LXC 4", "0::/lxc.payload.web-1\n", container{"/lxc.payload.web-1", "web-1", "lxc"}},
 		{"LXC 3", "0::/lxc/web/init.scope\n", container{"/lxc/web/init.scope", "web", "lxc"}},
 		{"LXC's monitor is no container", "0::/lxc.monitor.web\n", container{"/lxc.monitor.web", "", ""}},

@@ -134,8 +134,10 @@ func via(ad *netlink.AttributeDecoder, a *netip.Addr) {
 
 // routeType names an RTN_* as the ip tool does.
 func routeType(n uint8) string {
-	names := [...]string{"unspec", "unicast", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable",
-		"prohibit", "throw", "nat"}
+	names := [...]string{
+		"unspec", "unicast", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable",
+		"prohibit", "throw", "nat",
+	}
 	if int(n) < len(names) {
 		return names[n]
 	}

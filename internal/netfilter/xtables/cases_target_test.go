@@ -42,8 +42,10 @@ func targetCases() []ruleCase {
 		{text: `-j LOG --log-prefix "in: "`, want: steps(stmt("log", `--log-prefix "in: "`))},
 		{text: "-j NFLOG --nflog-group 2", want: steps(stmt("log", "--nflog-group 2"))},
 		{text: "-p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu", want: steps(tcp, masked(netfilter.TCPFlags, 6, 2), stmt("tcpmss", "--clamp-mss-to-pmtu"))},
-		{text: "-p tcp -j TPROXY --on-port 1234 --on-ip 0.0.0.0 --tproxy-mark 0x1/0x1", only: ip, table: "pre",
-			want: steps(tcp, stmt("tproxy", "--on-port 1234 --on-ip 0.0.0.0 --tproxy-mark 0x1/0x1"))},
+		{
+			text: "-p tcp -j TPROXY --on-port 1234 --on-ip 0.0.0.0 --tproxy-mark 0x1/0x1", only: ip, table: "pre",
+			want: steps(tcp, stmt("tproxy", "--on-port 1234 --on-ip 0.0.0.0 --tproxy-mark 0x1/0x1")),
+		},
 		{text: "-j TEE --gateway 10.0.0.1", only: ip, want: steps(stmt("dup", "--gateway 10.0.0.1"))},
 		{text: "-j TRACE", table: "raw", want: steps(stmt("trace", ""))},
 		{text: "-j CLASSIFY --set-class 0001:0002", table: "post", want: steps(stmt("classify", "--set-class 0001:0002"), computed(netfilter.Priority, 0xffffffff))},

@@ -39,6 +39,7 @@ func stmt(name, args string) netfilter.Stmt { return netfilter.Stmt{Name: name, 
 func jump(chain string) netfilter.Verdict {
 	return netfilter.Verdict{Kind: netfilter.Jump, Chain: chain}
 }
+
 func reject(with string) netfilter.Verdict {
 	return netfilter.Verdict{Kind: netfilter.Reject, With: with}
 }
@@ -60,11 +61,10 @@ var (
 )
 
 // A case is one rule and what it means. Load is how to load it when iptables-save prints it differently, table the table
-// to load it into (empty: mangle), only the family that knows it, tools the programs that cannot.
+// to load it into (empty: mangle), only the family that knows it.
 type ruleCase struct {
 	text, load, table string
 	only              netfilter.Family
-	legacyOnly        bool
 	want              netfilter.Ops
 }
 

@@ -52,8 +52,10 @@ func serviceName(service int) string {
 
 func filterTable(b *strings.Builder, services int) {
 	b.WriteString("*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n")
-	for _, c := range []string{"KUBE-EXTERNAL-SERVICES", "KUBE-FIREWALL", "KUBE-FORWARD", "KUBE-KUBELET-CANARY",
-		"KUBE-NODEPORTS", "KUBE-PROXY-CANARY", "KUBE-PROXY-FIREWALL", "KUBE-SERVICES"} {
+	for _, c := range []string{
+		"KUBE-EXTERNAL-SERVICES", "KUBE-FIREWALL", "KUBE-FORWARD", "KUBE-KUBELET-CANARY",
+		"KUBE-NODEPORTS", "KUBE-PROXY-CANARY", "KUBE-PROXY-FIREWALL", "KUBE-SERVICES",
+	} {
 		fmt.Fprintf(b, ":%s - [0:0]\n", c)
 	}
 	b.WriteString(`-A INPUT -m conntrack --ctstate NEW -m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL
@@ -82,8 +84,10 @@ func filterTable(b *strings.Builder, services int) {
 
 func natTable(b *strings.Builder, services int) {
 	b.WriteString("*nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n")
-	for _, c := range []string{"KUBE-KUBELET-CANARY", "KUBE-MARK-MASQ", "KUBE-NODEPORTS", "KUBE-POSTROUTING",
-		"KUBE-PROXY-CANARY", "KUBE-SERVICES"} {
+	for _, c := range []string{
+		"KUBE-KUBELET-CANARY", "KUBE-MARK-MASQ", "KUBE-NODEPORTS", "KUBE-POSTROUTING",
+		"KUBE-PROXY-CANARY", "KUBE-SERVICES",
+	} {
 		fmt.Fprintf(b, ":%s - [0:0]\n", c)
 	}
 	for s := range services {
