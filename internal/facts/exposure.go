@@ -140,7 +140,7 @@ func exposure(a packetpath.Answer) Exposure {
 
 func (n *Node) drops() []Drop {
 	out := []Drop{}
-	for _, d := range packetpath.Drops(n.packets) {
+	for _, d := range n.path.Drops() {
 		fd := Drop{
 			Rule: d.Rule, Hooks: []string{}, Priority: int(d.Priority), Action: string(d.Action), With: d.With,
 			Limited: d.Limited, InInterfaces: append([]string{}, d.InInterfaces...), Catastrophic: d.Catastrophic,

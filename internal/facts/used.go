@@ -62,17 +62,34 @@ func tableTracks(t *netfilter.Table) bool {
 
 func ruleTracks(w *natWalk, r *netfilter.Rule) bool {
 	t := w.table
-	xt := r.Ops == nil && t.Backend.XTables()
-	if xt && !strings.Contains(r.Text, "-m ") {
-		switch target, _ := xtables.Target(r.Text); target {
-		case "", "ACCEPT", "DROP", "RETURN":
-			return false
-		}
+	if r.Ops == nil && t.Backend.XTables() && plainText(r.Text) {
+		return false
 	}
 	for _, op := range xtables.Ops(t, r) {
 		if opTracks(w, op) {
 			return true
 		}
+	}
+	return false
+}
+
+// plainText is a look at a rule's words that spares parsing most: matches that need no entry, and a verdict. What stands in
+// a comment can only make it say no.
+func plainText(text string) bool {
+	for rest := text; ; {
+		i := strings.Index(rest, "-m ")
+		if i < 0 {
+			break
+		}
+		name, after, _ := strings.Cut(rest[i+3:], " ")
+		if !untracking(name) {
+			return false
+		}
+		rest = after
+	}
+	switch target, _ := xtables.Target(text); target {
+	case "", "ACCEPT", "DROP", "RETURN":
+		return !strings.Contains(text, "--match ")
 	}
 	return false
 }
