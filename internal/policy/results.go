@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -28,11 +29,11 @@ func (e *Engine) decode(host string, v any) ([]report.Result, error) {
 	for _, c := range e.controls {
 		list, ok := all[c.ID].([]any)
 		if !ok || len(list) == 0 {
-			return nil, fmt.Errorf("internal error: control %s: no result: every control has to give one, not-applicable at least", c.ID)
+			return nil, broken(c, errors.New("no result: every control has to give one, not-applicable at least"))
 		}
 		results, err := decodeControl(c, list)
 		if err != nil {
-			return nil, fmt.Errorf("internal error: control %s: %w", c.ID, err)
+			return nil, broken(c, err)
 		}
 		for i := range results {
 			results[i].Fingerprint = fingerprint(c.ID, host, results[i].Subject)
@@ -40,6 +41,14 @@ func (e *Engine) decode(host string, v any) ([]report.Result, error) {
 		out = append(out, results...)
 	}
 	return out, nil
+}
+
+// broken says that a control breaks its contract: an internal error when it is ours.
+func broken(c report.Control, err error) error {
+	if c.Source == "embedded" {
+		return fmt.Errorf("internal error: control %s: %w", c.ID, err)
+	}
+	return fmt.Errorf("%s: control %s: %w", c.Source, c.ID, err)
 }
 
 func decodeControl(c report.Control, list []any) ([]report.Result, error) {
