@@ -113,7 +113,7 @@ func (sf scanFlags) policy() (report.Policy, error) {
 		return report.Policy{}, err
 	}
 	p := report.Policy{FailOn: failOn, MinCoverage: sf.minCoverage, ExitZero: sf.exitZero}
-	if sf.minCoverage < 0 || sf.minCoverage > 100 {
+	if !(sf.minCoverage >= 0 && sf.minCoverage <= 100) { // NaN is neither
 		return p, fmt.Errorf("--min-coverage %g: want a percentage", sf.minCoverage)
 	}
 	if sf.failOnNew != (sf.baseline != "") {
