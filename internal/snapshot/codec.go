@@ -103,7 +103,11 @@ func opening(b []byte) error {
 			return errors.New(w.why)
 		}
 	}
-	if text := bytes.TrimLeft(b, " \t\r\n"); len(text) > 0 && !bytes.HasPrefix(text, []byte("{")) && !bytes.HasPrefix(text, []byte("[")) {
+	text := bytes.TrimLeft(b, " \t\r\n")
+	if len(text) == 0 && len(b) == headSize {
+		return errors.New("begins with nothing but white space: this is no snapshot")
+	}
+	if len(text) > 0 && !bytes.HasPrefix(text, []byte("{")) && !bytes.HasPrefix(text, []byte("[")) {
 		return fmt.Errorf("begins with %q: this is no snapshot", text[:min(len(text), 16)])
 	}
 	return nil
