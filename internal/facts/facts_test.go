@@ -202,6 +202,12 @@ func TestUnreadNeverProtects(t *testing.T) {
 						t.Errorf("%s: %s, was %q", key, state, was[key])
 					}
 				}
+				got := exposures(f)
+				for key, state := range exposures(whole) {
+					if state == "exposed" && got[key] == "" && !blind.Topology.Links.IsUnreadable() && !blind.Topology.Addresses.IsUnreadable() {
+						t.Errorf("%s: exposed, and not even asked about", key)
+					}
+				}
 				for _, fam := range families {
 					if s := whole.SNAT[fam]; len(s.Value) > 0 && sourceText(f.SNAT[fam]) == "none" {
 						t.Errorf("snat %s: known to be none", fam)
@@ -248,6 +254,16 @@ func blinded(t testing.TB, name string) map[string]*snapshot.Document {
 			d.Sysctl = snapshot.Sysctl{}
 		}
 		out["collector "+c.Name] = d
+	}
+	for what, forget := range map[string]func(*snapshot.Topology){
+		"links":      func(t *snapshot.Topology) { t.Links = snapshot.Unreadable[[]snapshot.Link]("cut", "") },
+		"addresses":  func(t *snapshot.Topology) { t.Addresses = snapshot.Unreadable[[]snapshot.Address]("cut", "") },
+		"routes":     func(t *snapshot.Topology) { t.Routes = snapshot.Unreadable[[]snapshot.Route]("cut", "") },
+		"namespaces": func(t *snapshot.Topology) { t.Namespaces = snapshot.Unreadable[[]snapshot.Namespace]("cut", "") },
+	} {
+		d := load(t, name)
+		forget(&d.Topology)
+		out[what] = d
 	}
 	return out
 }

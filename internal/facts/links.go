@@ -146,13 +146,14 @@ func (n *Node) markContainers() {
 			inside[i] = true
 		}
 	}
-	foreign := map[uint32]bool{} // bridges with a port that is no guest's
+	blind := n.doc.Topology.Routes.IsUnreadable() // any veth may be the way out
+	foreign := map[uint32]bool{}                  // bridges with a port that is no guest's
 	for i := range n.links {
 		l := &n.links[i]
 		away := (l.Kind == "veth" || l.Kind == "netkit") && l.PeerNS != nil
 		l.overlay = overlayKind(l.Kind)
-		l.inside = inside[l.Index]
-		l.container = (l.inside || away) && !l.hasDefault()
+		l.inside = inside[l.Index] && !blind
+		l.container = (inside[l.Index] || away) && !l.hasDefault()
 		if l.Master != 0 && !l.container && !guestKind(l.Kind) {
 			foreign[l.Master] = true
 		}

@@ -48,7 +48,7 @@ func (n *Node) packetNode() *packetpath.Node {
 		netfilter.IP:  n.on("net.ipv4.fwmark_reflect"),
 		netfilter.IP6: n.on("net.ipv6.fwmark_reflect"),
 	}}
-	p.BridgeNetfilter = n.on("net.bridge.bridge-nf-call-iptables") || n.on("net.bridge.bridge-nf-call-ip6tables")
+	p.BridgeNetfilter = n.mayBeOn("net.bridge.bridge-nf-call-iptables") || n.mayBeOn("net.bridge.bridge-nf-call-ip6tables")
 	n.addHooks(p)
 	for i := range n.links {
 		n.addInterface(p, &n.links[i])
@@ -100,4 +100,10 @@ func (n *Node) on(key string) bool {
 	v, ok := n.doc.Sysctl.Live[key]
 	s, known := v.Get()
 	return ok && known && strings.TrimSpace(s) != "0"
+}
+
+// mayBeOn is for settings under which more rules can match: unread counts as on, absent as off.
+func (n *Node) mayBeOn(key string) bool {
+	v, ok := n.doc.Sysctl.Live[key]
+	return n.on(key) || !ok || v.IsUnreadable()
 }

@@ -11,8 +11,8 @@ import (
 // gap is why something is not known, and how to provide it; the zero gap is none.
 type gap struct{ why, hint string }
 
-// rulesUnread says what no table shows: a reader that saw nothing, or part of the list of tables. What is missing of a
-// single table is that table's Incomplete.
+// rulesUnread says what no table shows: a reader that saw nothing, part of the list of tables, or the links. What is missing
+// of a single table is that table's Incomplete.
 func (n *Node) rulesUnread() gap {
 	for _, name := range []string{"iptables", "nftables", "topology"} {
 		c := collector(n.doc, name)
@@ -28,11 +28,28 @@ func (n *Node) rulesUnread() gap {
 			return gap{why: name + " could not be read"}
 		}
 	}
-	if v := n.doc.Topology.Links; v.IsUnreadable() {
-		why, hint := v.Why()
-		return gap{"links: " + why, hint}
+	if g := n.topologyUnread(); g.why != "" {
+		return g
 	}
 	return n.hookUnread()
+}
+
+// topologyUnread: without links, addresses or routes nobody knows which links lead out, and which to containers.
+func (n *Node) topologyUnread() gap {
+	t := &n.doc.Topology
+	var why, hint string
+	switch {
+	case t.Links.IsUnreadable():
+		why, hint = t.Links.Why()
+		return gap{"links: " + why, hint}
+	case t.Addresses.IsUnreadable():
+		why, hint = t.Addresses.Why()
+		return gap{"addresses: " + why, hint}
+	case t.Routes.IsUnreadable():
+		why, hint = t.Routes.Why()
+		return gap{"routes: " + why, hint}
+	}
+	return gap{}
 }
 
 // wholeTables reports what is missing without a table to show for it: the list of nf_tables' tables or chains, or a
