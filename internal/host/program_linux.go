@@ -10,7 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// searchPath is the caller's PATH, absolute folders only, with the folders behind it where the netfilter tools live.
+// searchPath is the caller's PATH, absolute folders only, with the folders behind it where the netfilter tools live. The PATH is
+// trusted like in every other program that root runs: who can put a program into it runs as root already. What a program prints
+// is not trusted: it is bounded in size and time, parsed strictly, and held against the kernel's own list of tables.
 func searchPath() []string {
 	var dirs []string
 	for _, d := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin") {
