@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/cover"
@@ -58,7 +59,7 @@ func parsedSources(t *testing.T) map[string]*ast.Module {
 func TestRego(t *testing.T) {
 	modules := parsedSources(t)
 	tracer := cover.New()
-	runner := tester.NewRunner().SetModules(modules).RaiseBuiltinErrors(true).SetCoverageQueryTracer(tracer)
+	runner := tester.NewRunner().SetModules(modules).RaiseBuiltinErrors(true).SetCoverageQueryTracer(tracer).SetTimeout(time.Minute)
 	results, err := runner.RunTests(context.Background(), nil)
 	if err != nil {
 		t.Fatal(explain(err))
