@@ -49,6 +49,7 @@ kernel and the tools: the best thing to attach to a bug report.`,
 }
 
 func (a *app) collect(ctx context.Context, src *source, record, output string) error {
+	src.keep = record != ""
 	doc, ev, err := src.live(ctx)
 	if err != nil {
 		return err

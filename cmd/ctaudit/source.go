@@ -23,6 +23,7 @@ type source struct {
 	netns     string
 	hostName  string
 	sample    time.Duration
+	keep      bool // the evidence is wanted whole, for a recording
 }
 
 func (s *source) flags(f *pflag.FlagSet) {
@@ -78,7 +79,7 @@ func (s *source) live(ctx context.Context) (*snapshot.Document, *host.Evidence, 
 }
 
 func (s *source) collect(ctx context.Context, h host.Host) (*snapshot.Document, *host.Evidence, error) {
-	doc, ev, err := collect.Run(ctx, h, registry.All(), collect.Options{HostName: s.hostName, Sample: s.sample})
+	doc, ev, err := collect.Run(ctx, h, registry.All(), collect.Options{HostName: s.hostName, Sample: s.sample, Keep: s.keep})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -16,3 +16,11 @@ type Collector interface {
 	// It never fails: what it could not read or parse is Missing, and Unreadable in the section.
 	Collect(ev *host.Evidence, doc *snapshot.Document) []snapshot.Missing
 }
+
+// Streaming is a collector that parses its big answers while they are read. What each of its sinks was given it finds in
+// the answer's Sink; an answer without one has the usual Data.
+type Streaming interface {
+	Collector
+	// Sinks returns new sinks for one Fetch, by the need's key. A need that another collector has, too, is not streamed.
+	Sinks() map[string]host.Sink
+}

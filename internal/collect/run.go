@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +23,8 @@ type Options struct {
 	Tool string
 	// Only names the collectors to run; empty: all. The others' sections say that they were not asked for.
 	Only []string
+	// Keep returns the evidence whole, to be recorded: nothing is streamed.
+	Keep bool
 }
 
 // Run reads what the collectors need in one Fetch and lets each parse its section. The document and the evidence it was
@@ -37,10 +38,15 @@ func Run(ctx context.Context, h host.Host, collectors []Collector, opts Options)
 	if err != nil {
 		return nil, nil, err
 	}
-	ev, err := h.Fetch(ctx, host.Request{Needs: needs, Sample: opts.Sample})
+	var streams guards
+	if !opts.Keep {
+		streams = sinksOf(asked)
+	}
+	ev, err := h.Fetch(ctx, host.Request{Needs: needs, Sample: opts.Sample, Sinks: streams.sinks()})
 	if err != nil {
 		return nil, nil, err
 	}
+	streams.unwrap(ev)
 	if ev.Tool == "" {
 		ev.Tool = opts.Tool
 	}
@@ -48,7 +54,8 @@ func Run(ctx context.Context, h host.Host, collectors []Collector, opts Options)
 	if doc.Host == "" {
 		doc.Host = ev.Host
 	}
-	doc.Collectors = parseAll(ev, collectors, asked, doc)
+	p := parsing{ev: ev, streams: streams, asked: asked}
+	doc.Collectors = p.all(collectors, doc)
 	return doc, ev, nil
 }
 
@@ -103,21 +110,28 @@ func union(collectors []Collector) ([]host.Need, error) {
 	return needs, nil
 }
 
-// parseAll runs the asked collectors at the same time and returns the account of every one, in their order.
-func parseAll(ev *host.Evidence, collectors, asked []Collector, doc *snapshot.Document) []snapshot.Collector {
+// parsing is what was fetched, and by whom it is wanted.
+type parsing struct {
+	ev      *host.Evidence
+	streams guards
+	asked   []Collector
+}
+
+// all runs the asked collectors at the same time and returns the account of every one, in their order.
+func (p *parsing) all(collectors []Collector, doc *snapshot.Document) []snapshot.Collector {
 	accounts := make([]snapshot.Collector, len(collectors))
 	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
 	var wg sync.WaitGroup
 	var section sync.Mutex
 	for i, c := range collectors {
-		if !slices.ContainsFunc(asked, func(a Collector) bool { return a.Name() == c.Name() }) {
+		if !slices.ContainsFunc(p.asked, func(a Collector) bool { return a.Name() == c.Name() }) {
 			accounts[i] = unasked(c.Name())
 			continue
 		}
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			own, account := parse(ev, c)
+			own, account := p.one(c)
 			section.Lock()
 			defer section.Unlock()
 			accounts[i] = settle(doc, own, account)
@@ -134,21 +148,21 @@ func unasked(name string) snapshot.Collector {
 	}
 }
 
-// parse lets a collector fill a document of its own. A panic costs that collector its section, and nothing else: what it
+// one lets a collector fill a document of its own. A panic, there or in its sinks, costs that collector its section, and nothing else: what it
 // had filled until then is dropped, because half a ruleset would read as a whole one.
-func parse(ev *host.Evidence, c Collector) (doc *snapshot.Document, account snapshot.Collector) {
+func (p *parsing) one(c Collector) (doc *snapshot.Document, account snapshot.Collector) {
 	defer func() {
-		if p := recover(); p != nil {
+		if cause := recover(); cause != nil {
 			doc = &snapshot.Document{}
-			account = snapshot.Collector{Name: c.Name(), Status: snapshot.StatusUnreadable, Missing: []snapshot.Missing{{
-				What: c.Name(), Why: fmt.Sprintf("internal error: %v at %s", p, panicPlace(debug.Stack())),
-				Hint: "please report this, with the evidence that ctaudit collect --record writes",
-			}}}
+			account = broken(c.Name(), panicText(cause))
 		}
 	}()
 	doc = &snapshot.Document{}
-	missing := c.Collect(ev, doc)
-	return doc, snapshot.Collector{Name: c.Name(), Status: status(ev, c.Needs(), missing), Missing: missing}
+	if why := p.streams.panicked(c.Name()); why != "" {
+		return doc, broken(c.Name(), why)
+	}
+	missing := c.Collect(p.ev, doc)
+	return doc, snapshot.Collector{Name: c.Name(), Status: status(p.ev, c.Needs(), missing), Missing: missing}
 }
 
 // panicPlace is the file and line that panicked: the first behind the call of panic, without the folder.

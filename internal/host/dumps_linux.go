@@ -103,6 +103,7 @@ func nftDump(message int) request {
 // dumper reads Netlink needs in the namespace of its thread.
 type dumper struct {
 	modules *modules
+	sinks   map[string]Sink // Request.Sinks
 }
 
 // tries is how often a dump that was overtaken by a change is read again, with longer and longer pauses between.
@@ -174,6 +175,10 @@ func (d *dumper) once(ctx context.Context, n Need) *Answer {
 	}
 	r := &dumpRun{ctx: ctx, spec: spec, limit: n.Cap()}
 	defer r.close()
+	if sink := d.sinks[n.Key()]; sink != nil && n.Args[0] != DumpNFHooks {
+		r.sink = sink
+		r.begin()
+	}
 	err := r.run(n.Args[0])
 	// An unknown subsystem or message is EINVAL (nfnetlink_rcv_msg); so it means absent where it may be unknown.
 	if errors.Is(err, unix.EINVAL) && spec.module != "" && (there.askIt || spec.young) {
@@ -181,6 +186,10 @@ func (d *dumper) once(ctx context.Context, n Need) *Answer {
 	}
 	if err != nil {
 		return failed(err)
+	}
+	if r.sink != nil {
+		r.out.handOver()
+		return &Answer{Sink: r.sink, Truncated: r.truncated}
 	}
 	return &Answer{Data: r.out.take(), Truncated: r.truncated}
 }
@@ -193,6 +202,17 @@ type dumpRun struct {
 	socket    *nlSocket
 	out       spool
 	truncated bool
+	sink      Sink   // nil: the answer is kept whole
+	expect    []byte // how the kernel's messages begin, see expected; nil: anyhow
+}
+
+// begin starts the answer, or starts it over.
+func (r *dumpRun) begin() {
+	r.out.drop()
+	if r.sink != nil {
+		r.out.to = r.sink.Piece
+		r.sink.Begin()
+	}
 }
 
 func (r *dumpRun) close() {
@@ -213,6 +233,8 @@ func (r *dumpRun) run(name string) error {
 		return r.elements()
 	case DumpNFHooks:
 		return r.hooks()
+	case DumpNFRules:
+		return r.rules()
 	}
 	cut, err := r.ask(r.spec.protocol, r.spec.request, r.limit)
 	r.truncated = cut
@@ -226,7 +248,7 @@ func (r *dumpRun) ask(protocol int, q request, limit int64) (cut bool, err error
 			return false, err
 		}
 	}
-	cut, err = r.socket.dump(r.ctx, q, &r.out, limit)
+	cut, err = r.socket.dump(r.ctx, q, dumpTo{&r.out, limit, r.expect})
 	if cut || err != nil {
 		r.hangUp() // the kernel may still hold more of this dump
 	}

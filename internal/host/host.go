@@ -78,11 +78,27 @@ func (n Need) Key() string { return string(n.Kind) + " " + strings.Join(n.Args, 
 type Request struct {
 	Needs  []Need
 	Sample time.Duration // 0: sampled needs are read once
+	// Sinks take the answers to Netlink needs in pieces while they come, by Need.Key, so that a dump of 90 MB is never
+	// held whole. A host that cannot do so, and any for the other kinds and for DumpNFHooks, pays no heed to them.
+	Sinks map[string]Sink
+}
+
+// Sink takes one answer in pieces. Its methods are never called at the same time, nor are those of several sinks whose
+// needs are read together (the dumps of nf_tables): these come one after the other, in the order of the needs. A Fetch
+// that was interrupted may still call them.
+type Sink interface {
+	// Begin announces a reading from its start. What was handed over before no longer counts: dumps of nf_tables are all
+	// read again when the ruleset changed meanwhile.
+	Begin()
+	// Piece hands over whole messages, the next ones of the answer. The bytes are the host's again once it returns.
+	Piece(b []byte)
 }
 
 // Answer is what came of one need.
 type Answer struct {
 	Data []byte
+	// Sink is the request's sink when that was given everything since its last Begin, in place of Data.
+	Sink Sink
 	// Files holds a Glob's files by path; for Namespaces see [ReadNamespaces].
 	Files map[string][]byte
 	// Failed holds why single files or folders of a Glob could not be read, by path. Err is then set as well, while Files

@@ -49,7 +49,7 @@ func (l *local) Fetch(ctx context.Context, req Request) (*Evidence, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &fetch{ctx: ctx, ns: ns, dumper: &dumper{modules: l.modules}}
+	f := &fetch{ctx: ctx, ns: ns, dumper: &dumper{modules: l.modules, sinks: req.Sinks}}
 	ev := &Evidence{Host: name, Taken: time.Now().UTC(), Answers: make(map[string]*Answer, len(req.Needs))}
 	if req.Sample > 0 {
 		err = f.twice(req, ev)

@@ -335,7 +335,7 @@ func (i *netnsIDs) of(fd int) *int32 {
 	var out spool
 	defer out.drop()
 	q := request{typ: unix.RTM_GETNSID, body: append(make([]byte, 4), attrs...)} // struct rtgenmsg, padded
-	if _, err := i.socket.dump(context.Background(), q, &out, defaultFileLimit); err != nil {
+	if _, err := i.socket.dump(context.Background(), q, dumpTo{out: &out, limit: defaultFileLimit}); err != nil {
 		return nil
 	}
 	return netnsIDIn(out.take())

@@ -67,9 +67,17 @@ func dialNetlink(protocol int) (*nlSocket, error) {
 
 func (s *nlSocket) close() { unix.Close(s.fd) }
 
+// dumpTo is where a dump goes: limit caps the size of out, and all messages must begin like expect (see expected).
+type dumpTo struct {
+	out    *spool
+	limit  int64
+	expect []byte
+}
+
 // dump asks and appends the messages of the answer, without the closing NLMSG_DONE. It stops once out holds more than
 // limit bytes, cuts there between two messages and returns true; the socket is then of no further use.
-func (s *nlSocket) dump(ctx context.Context, r request, out *spool, limit int64) (cut bool, err error) {
+func (s *nlSocket) dump(ctx context.Context, r request, to dumpTo) (cut bool, err error) {
+	out, limit := to.out, to.limit
 	s.seq++
 	if _, err := unix.Write(s.fd, r.encode(s.seq)); err != nil {
 		return false, err
@@ -89,6 +97,8 @@ func (s *nlSocket) dump(ctx context.Context, r request, out *spool, limit int64)
 		switch {
 		case w.err != nil:
 			return false, w.err
+		case to.expect != nil && !expected(got[:w.kept], to.expect):
+			return false, errUnfiltered
 		case w.done && changed:
 			return false, errChanged
 		case w.done:

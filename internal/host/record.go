@@ -59,8 +59,14 @@ type fileJSON struct {
 	Data string `json:"data,omitempty"`
 }
 
-// Record writes the evidence as a recording. Equal evidence makes equal bytes.
+// Record writes the evidence as a recording. Equal evidence makes equal bytes. Answers that went to a sink are gone, so
+// evidence with one of them is refused.
 func Record(w io.Writer, ev *Evidence) error {
+	for key, a := range ev.Answers {
+		if a.Sink != nil {
+			return fmt.Errorf("write recording: %s was handed over to a sink", key)
+		}
+	}
 	r := &recorder{w: bufio.NewWriterSize(w, 64<<10)}
 	tool := ev.Tool
 	if tool == "" {

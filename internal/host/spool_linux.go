@@ -9,10 +9,13 @@ import (
 // spool gathers an answer of unknown length outside the Go heap and hands it over as one slice of the exact size. A
 // growing slice would copy 16 MB of rules several times and leave the old copies to the collector; here each piece is
 // given back to the system as soon as it is copied, so the peak is little more than the answer itself.
+//
+// With to set it hands each piece over there instead, and keeps one: size still counts everything.
 type spool struct {
 	chunks [][]byte
 	fill   []int // bytes used of each chunk
 	size   int
+	to     func([]byte)
 }
 
 const (
@@ -24,6 +27,12 @@ const (
 func (s *spool) space(want int) ([]byte, error) {
 	if k := len(s.chunks) - 1; k >= 0 && len(s.chunks[k])-s.fill[k] >= want {
 		return s.chunks[k][s.fill[k]:], nil
+	}
+	if s.to != nil {
+		s.handOver()
+	}
+	if k := len(s.chunks) - 1; k >= 0 && s.to != nil && len(s.chunks[k]) >= want {
+		return s.chunks[k], nil
 	}
 	size := firstChunk
 	if k := len(s.chunks) - 1; k >= 0 {
@@ -52,9 +61,19 @@ func (s *spool) write(b []byte) error {
 	return nil
 }
 
-// cut drops everything behind the first size bytes.
+// handOver gives away what is there.
+func (s *spool) handOver() {
+	for k, chunk := range s.chunks {
+		if s.fill[k] > 0 {
+			s.to(chunk[:s.fill[k]])
+		}
+		s.fill[k] = 0
+	}
+}
+
+// cut drops everything behind the first size bytes. With to set no more can be dropped than what was written last.
 func (s *spool) cut(size int) {
-	for k := len(s.fill) - 1; s.size > size; k-- {
+	for k := len(s.fill) - 1; s.size > size && k >= 0; k-- {
 		drop := min(s.fill[k], s.size-size)
 		s.fill[k] -= drop
 		s.size -= drop

@@ -83,7 +83,7 @@ func (p *parser) addRule(t *tableInfo, a *attrs) string {
 	c := p.chain(t, a.at[2])
 	if c == nil {
 		why := fmt.Sprintf("chain %s is in no list of chains: the ruleset changed while it was read", valid(a.at[2]))
-		t.why = append(t.why, why)
+		t.ruleWhy = append(t.ruleWhy, why)
 		return fmt.Sprintf("table %s %s: %s", t.key.family, t.key.name, why)
 	}
 	r := p.shared.rule()
@@ -95,7 +95,7 @@ func (p *parser) addRule(t *tableInfo, a *attrs) string {
 	expressions := a.at[4]
 	why := w.walk(expressions)
 	if why != "" {
-		t.why = append(t.why, fmt.Sprintf("rule %d of chain %s: %s", r.Number, c.Name, why))
+		t.ruleWhy = append(t.ruleWhy, fmt.Sprintf("rule %d of chain %s: %s", r.Number, c.Name, why))
 	}
 	p.write(t, r)
 	return why

@@ -17,6 +17,7 @@ package nftables
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ctaudit/ctaudit/internal/collect"
 	"github.com/ctaudit/ctaudit/internal/host"
@@ -57,11 +58,7 @@ func (collector) Needs() []host.Need {
 
 // Collect parses the dumps. Without nf_tables in the kernel the section is empty and the generation absent.
 func (collector) Collect(ev *host.Evidence, doc *snapshot.Document) []snapshot.Missing {
-	p := newParser()
-	for _, d := range dumps() {
-		p.dump(d, ev.Answer(need(d)))
-	}
-	p.finish()
+	p := parse(ev)
 	doc.NFTables = snapshot.NFTables{Tables: p.tables}
 	if doc.NFTables.Tables == nil {
 		doc.NFTables.Tables = []*nf.Table{}
@@ -95,24 +92,14 @@ func what(dump string) string {
 
 const hintRoot = "run as root, or grant CAP_NET_ADMIN"
 
-// dump parses one answer. Whatever keeps it from being whole marks every table that it may concern.
-func (p *parser) dump(name string, a *host.Answer) {
+// dump ends one dump. Whatever keeps it from being whole marks every table that it may concern.
+func (p *parser) dump(name string, a *host.Answer, r *reader) {
 	if a.Absent {
 		return
 	}
 	if a.Err != "" {
 		p.lack(name, a.Err, hintFor(a))
 		return
-	}
-	r := &reader{b: a.Data}
-	for {
-		m, ok := r.next()
-		if !ok {
-			break
-		}
-		if why := p.message(name, m); why != "" {
-			p.lack(name, why, "")
-		}
 	}
 	switch {
 	case a.Truncated && !p.overran:
@@ -124,6 +111,22 @@ func (p *parser) dump(name string, a *host.Answer) {
 	case r.interrupted:
 		p.lack(name, "the ruleset changed while it was read", "collect again")
 	}
+}
+
+// begin forgets the rules when they are read again without the rest, as a host does with kernels that cannot be asked for
+// one chain's. Whatever else begins again does so with the tables, and so with a new parser.
+func (p *parser) begin(dump string) {
+	if dump != host.DumpNFRules {
+		return
+	}
+	for _, t := range p.info {
+		t.ruleWhy = nil
+		for _, c := range t.chains {
+			c.Rules = []*nf.Rule{}
+		}
+	}
+	delete(p.lacking, dump)
+	p.missing = slices.DeleteFunc(p.missing, func(m snapshot.Missing) bool { return m.What == what(dump) })
 }
 
 // lack notes once that a dump is not whole.

@@ -58,6 +58,7 @@ type tableInfo struct {
 	sets     map[string]*setInfo
 	bindings map[string]bool // chains that rules bind without a name
 	why      []string
+	ruleWhy  []string // the same, of the rules
 
 	isStandard ownership
 	text       nf.TextHints
@@ -226,6 +227,7 @@ func (p *parser) finish() {
 				s.set.Incomplete = p.lacking[host.DumpNFElements]
 			}
 		}
+		info.why = append(info.why, info.ruleWhy...)
 		for _, d := range []string{host.DumpNFTables, host.DumpNFChains, host.DumpNFRules, host.DumpNFSets} {
 			if why := p.lacking[d]; why != "" {
 				info.why = append(info.why, what(d)+": "+why)
