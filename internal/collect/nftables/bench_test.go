@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ctaudit/ctaudit/internal/lab/labtest"
+	"github.com/ctaudit/ctaudit/internal/netfilter/xtables/xtablestest"
 	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
 
@@ -21,11 +22,17 @@ func manyRules(n int) string {
 	return b.String()
 }
 
-// BenchmarkCollect parses the real dump of 100,000 rules. live-MB is what the parsed rules hold, dump-MB the dump itself.
+// BenchmarkCollect parses the real dumps of 100,000 rules, nft's own and kube-proxy's in iptables-nft. live-MB is what the
+// parsed rules hold, dump-MB the dumps themselves.
 func BenchmarkCollect(b *testing.B) {
-	labtest.Require(b, "root", "netns", "nft")
+	labtest.Require(b, "root", "netns", "nft", "iptables")
+	b.Run("native", func(b *testing.B) { benchCollect(b, 100_000, manyRules(100_000), "nft", "-f", "-") })
+	b.Run("iptables", func(b *testing.B) { benchCollect(b, 0, xtablestest.KubeProxySave(10_000), "iptables-nft-restore") })
+}
+
+func benchCollect(b *testing.B, rules int, in string, argv ...string) {
 	ns := labtest.NewNetns(b)
-	if _, err := ns.Pipe(manyRules(100000), "nft", "-f", "-"); err != nil {
+	if _, err := ns.Pipe(in, argv...); err != nil {
 		b.Fatal(err)
 	}
 	ev := evidence(b, ns)
@@ -49,7 +56,7 @@ func BenchmarkCollect(b *testing.B) {
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/(1<<20), "live-MB")
 	b.ReportMetric(float64(size)/(1<<20), "dump-MB")
 	runtime.KeepAlive(ev)
-	if n := len(doc.NFTables.Tables[0].Chains[0].Rules); n != 100000 {
+	if n := len(doc.NFTables.Tables[0].Chains[0].Rules); rules > 0 && n != rules {
 		b.Fatalf("%d rules", n)
 	}
 }

@@ -31,7 +31,6 @@ func (p *parser) addChain(t *tableInfo, a *attrs) {
 		return
 	}
 	t.chains[c.Name] = c
-	t.bindings[c.Name] = a.u32(10)&chainBinding != 0
 	t.table.Chains = append(t.table.Chains, c)
 	if !a.has(4) {
 		return

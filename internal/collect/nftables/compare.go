@@ -20,10 +20,29 @@ const (
 // item is an operation with what only its text needs: the name that the field had in the rule, and iptables' words for
 // it where the expression has its own.
 type item struct {
-	op    nf.Op
-	spell nf.Field
-	xt    string
+	op     nf.Op
+	spell  nf.Field
+	xt     string
+	compat compat
 }
+
+// compat is an xtables extension. Nearly all of them end in iptables' own words, so the operation is made only when it is
+// needed.
+type compat struct {
+	kind    string // match or target; empty: the item is none
+	name    string
+	options string
+}
+
+func (c compat) text() string {
+	flag := "-m "
+	if c.kind == "target" {
+		flag = "-j "
+	}
+	return strings.TrimSuffix(flag+c.name+" "+c.options, " ")
+}
+
+func (c compat) ext() nf.Ext { return nf.Ext{Name: "xt " + c.kind + " " + c.name, Args: c.options} }
 
 // compare turns a cmp expression into matches. It compares bytes as memcmp does (nft_cmp_eval), so that an order in host
 // byte order means nothing a person wrote, and stays opaque.

@@ -1,6 +1,7 @@
 package nftables
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -12,7 +13,7 @@ import (
 type ipt struct {
 	family nf.Family
 	head   [6]string // -s -d -i -o -p -f, iptables-save's order
-	tail   words
+	tail   words     // the walker's, to be used again
 	target string
 	l4     uint64
 	module string    // the protocol match that is being gathered, "tcp" or "udp"
@@ -21,31 +22,38 @@ type ipt struct {
 
 // iptables writes the walker's items as iptables-save would. ok is false when a step is none of iptables'.
 func (w *walker) iptables(comment string) (text string, ok bool) {
-	t := &ipt{family: w.family}
+	t := &ipt{family: w.family, tail: w.tail[:0]}
+	defer func() { w.tail = t.tail }()
 	for n := range w.items {
 		if t.target != "" || !t.item(&w.items[n]) {
 			return "", false
 		}
 	}
 	t.flush()
-	var out words
-	for _, h := range t.head {
-		if h != "" {
-			out = append(out, h)
+	if comment != "" {
+		t.tail = append(t.tail, "-m comment --comment", xtQuote(comment))
+	}
+	w.line = w.line[:0]
+	for _, part := range [...]words{t.head[:], t.tail, {t.target}} {
+		for _, s := range part {
+			if s != "" {
+				w.line = append(append(w.line, s...), ' ')
+			}
 		}
 	}
-	out = append(out, t.tail...)
-	if comment != "" {
-		out.add("-m comment --comment %s", xtQuote(comment))
-	}
-	if t.target != "" {
-		out = append(out, t.target)
-	}
-	return strings.ToValidUTF8(out.String(), "\ufffd"), true
+	return strings.ToValidUTF8(string(bytes.TrimSuffix(w.line, []byte{' '})), "\ufffd"), true
 }
 
 func (t *ipt) item(it *item) bool {
-	if it.xt != "" {
+	switch {
+	case it.compat.kind == "target":
+		t.target = it.compat.text()
+		return true
+	case it.compat.kind != "":
+		t.flush()
+		t.tail = append(t.tail, "-m", it.compat.name, it.compat.options)
+		return true
+	case it.xt != "":
 		return t.extension(it.xt)
 	}
 	switch op := it.op.(type) {

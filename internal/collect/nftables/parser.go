@@ -23,11 +23,8 @@ const (
 	msgNewFlowtable = 22
 )
 
-// Table and chain flags: enum nft_table_flags, NFT_CHAIN_*.
-const (
-	tableDormant = 1
-	chainBinding = 4
-)
+// tableDormant is NFT_TABLE_F_DORMANT (enum nft_table_flags).
+const tableDormant = 1
 
 // parser gathers one ruleset from its dumps.
 type parser struct {
@@ -52,13 +49,12 @@ type tableKey struct {
 
 // tableInfo is a table while it is read.
 type tableInfo struct {
-	table    *nf.Table
-	key      tableKey
-	chains   map[string]*nf.Chain
-	sets     map[string]*setInfo
-	bindings map[string]bool // chains that rules bind without a name
-	why      []string
-	ruleWhy  []string // the same, of the rules
+	table   *nf.Table
+	key     tableKey
+	chains  map[string]*nf.Chain
+	sets    map[string]*setInfo
+	why     []string
+	ruleWhy []string // the same, of the rules
 
 	isStandard ownership
 	text       nf.TextHints
@@ -179,7 +175,7 @@ func (p *parser) addTable(fam nf.Family, a *attrs) {
 		return
 	}
 	p.tables = append(p.tables, t)
-	p.info[key] = &tableInfo{table: t, key: key, chains: map[string]*nf.Chain{}, sets: map[string]*setInfo{}, bindings: map[string]bool{}}
+	p.info[key] = &tableInfo{table: t, key: key, chains: map[string]*nf.Chain{}, sets: map[string]*setInfo{}}
 }
 
 func (p *parser) table(fam nf.Family, name []byte) *tableInfo {

@@ -80,7 +80,9 @@ func (s *shared) verdict(v nf.Verdict) nf.Op {
 	op, ok := s.verdicts[v]
 	if !ok {
 		op = v
-		s.verdicts[v] = op
+		if len(s.verdicts) < block { // kube-proxy's forty thousand chains are jumped to once
+			s.verdicts[v] = op
+		}
 	}
 	return op
 }

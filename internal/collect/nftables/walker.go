@@ -32,7 +32,9 @@ type walker struct {
 	// xt is set when an xtables compat expression is among the rule's.
 	xt       bool
 	counters *nf.Counters
-	a, b     attrs // scratch
+	a, b     attrs // scratch, like the next two
+	tail     words
+	line     []byte
 }
 
 func (w *walker) reset() {

@@ -18,6 +18,7 @@ func (p *parser) write(t *tableInfo, r *nf.Rule) {
 			return
 		}
 	}
+	w.complete()
 	r.Ops = p.shared.keep(w.items)
 	p.buffer = r.Ops.AppendText(p.buffer[:0], t.hints(w))
 	r.Text = string(p.buffer)
@@ -43,13 +44,23 @@ func (p *parser) xtables(t *tableInfo, r *nf.Rule, text string) {
 	r.Ops = ops
 }
 
+// complete makes the operations that were put off.
+func (w *walker) complete() {
+	for n, it := range w.items {
+		if it.compat.kind != "" {
+			w.items[n].op = it.compat.ext()
+		}
+	}
+}
+
 // mixed returns the steps of a rule that holds both nft's and iptables' expressions: each of iptables' by its own words.
 func (w *walker) mixed() nf.Ops {
+	w.complete()
 	var out nf.Ops
 	for _, it := range w.items {
 		ops, err := nf.Ops{it.op}, error(nil)
-		if _, native := it.op.(nf.Ext); native && strings.HasPrefix(it.op.(nf.Ext).Name, "xt ") {
-			ops, err = xtables.Parse(w.family, it.xt)
+		if it.compat.kind != "" {
+			ops, err = xtables.Parse(w.family, it.compat.text())
 		}
 		if err != nil {
 			ops = nf.Ops{it.op}

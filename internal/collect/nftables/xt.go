@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"unsafe"
 
 	nf "github.com/ctaudit/ctaudit/internal/netfilter"
 )
@@ -62,12 +63,11 @@ func (w *walker) compat(kind string) bool {
 		return false
 	}
 	name, rev, b := w.shared.text(a.at[1]), a.u32(2), a.at[3]
-	table, flag := w.shared.matches, "-m "
+	table := w.shared.matches
 	if kind == "target" {
-		table, flag = w.shared.targets, "-j "
+		table = w.shared.targets
 	}
 	w.xt = true
-	text := flag + name
 	i := &info{b: b}
 	d := table[name]
 	options, ok := "", false
@@ -77,10 +77,7 @@ func (w *walker) compat(kind string) bool {
 	if !ok || i.short {
 		options = fmt.Sprintf("--opaque-revision-%d %s", rev, opaqueText(b))
 	}
-	if options != "" {
-		text += " " + options
-	}
-	w.items = append(w.items, item{op: nf.Ext{Name: "xt " + kind + " " + name, Args: options}, xt: text})
+	w.items = append(w.items, item{compat: compat{kind, name, options}})
 	return true
 }
 
@@ -120,14 +117,15 @@ func xtQuote(s string) string {
 	if plain {
 		return s
 	}
-	out := []byte{'"'}
+	out := append(make([]byte, 0, len(s)+8), '"')
 	for _, c := range []byte(s) {
 		if c == '"' || c == '\\' || c == '\'' {
 			out = append(out, '\\')
 		}
 		out = append(out, c)
 	}
-	return string(append(out, '"'))
+	out = append(out, '"')
+	return unsafe.String(unsafe.SliceData(out), len(out)) // nobody else has them
 }
 
 // bitList names the bits of a mask, in the order given; rest holds bits without a name.
