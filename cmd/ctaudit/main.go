@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 )
@@ -18,7 +19,14 @@ import (
 // version is set by the build (-ldflags -X main.version=...).
 var version = "dev"
 
+// gcPercent makes the heap of a node of a hundred thousand rules grow by three quarters instead of doubling between two
+// collections: that costs nothing measurable on an ordinary node (docs/performance.md). $GOGC goes before it.
+const gcPercent = 75
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signalContext(context.Background())
 	defer stop()
 	err := run(ctx, os.Args[1:], os.Environ(), streams{os.Stdin, os.Stdout, os.Stderr})

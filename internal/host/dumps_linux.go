@@ -103,7 +103,6 @@ func nftDump(message int) request {
 // dumper reads Netlink needs in the namespace of its thread.
 type dumper struct {
 	modules *modules
-	sinks   map[string]Sink // Request.Sinks
 }
 
 // tries is how often a dump that was overtaken by a change is read again, with longer and longer pauses between.
@@ -111,12 +110,12 @@ const tries = 6
 
 // readRTNL and its like read one dump.
 func (d *dumper) read(ctx context.Context, n Need) *Answer {
-	return d.readAll(ctx, []Need{n})[0]
+	return d.readAll(ctx, []Need{n}, nil)[0]
 }
 
 // readAll reads dumps that belong together, in order. Those of nf_tables are read again, all of them, until no generation
 // began meanwhile, so that rules, chains and sets fit each other.
-func (d *dumper) readAll(ctx context.Context, needs []Need) []*Answer {
+func (d *dumper) readAll(ctx context.Context, needs []Need, sinks map[string]Sink) []*Answer {
 	answers := make([]*Answer, len(needs))
 	for try := range tries {
 		if try > 0 {
@@ -124,7 +123,7 @@ func (d *dumper) readAll(ctx context.Context, needs []Need) []*Answer {
 		}
 		before, changed := d.generation(ctx, needs), false
 		for i, n := range needs {
-			answers[i] = d.once(ctx, n)
+			answers[i] = d.onceTo(ctx, n, sinkOf(n, sinks))
 			changed = changed || answers[i].Err == errChanged.Error()
 		}
 		if !changed && d.generation(ctx, needs) == before {
@@ -158,8 +157,19 @@ func withoutHeader(b []byte) []byte {
 	return b[nlHeader : nlHeader+12] // nfgenmsg and NFTA_GEN_ID
 }
 
+// sinkOf is the sink of a need that can have one.
+func sinkOf(n Need, sinks map[string]Sink) Sink {
+	if n.Sampled || n.Args[0] == DumpNFHooks {
+		return nil
+	}
+	return sinks[n.Key()]
+}
+
 // once reads a dump once.
-func (d *dumper) once(ctx context.Context, n Need) *Answer {
+func (d *dumper) once(ctx context.Context, n Need) *Answer { return d.onceTo(ctx, n, nil) }
+
+// onceTo reads a dump once, into the sink if there is one.
+func (d *dumper) onceTo(ctx context.Context, n Need, sink Sink) *Answer {
 	spec, ok := dumpSpecOf(n.Args[0])
 	if !ok {
 		return &Answer{Err: fmt.Sprintf("no such dump: %s", n.Args[0])}
@@ -173,12 +183,9 @@ func (d *dumper) once(ctx context.Context, n Need) *Answer {
 			return &Answer{Absent: true}
 		}
 	}
-	r := &dumpRun{ctx: ctx, spec: spec, limit: n.Cap()}
+	r := &dumpRun{ctx: ctx, spec: spec, limit: n.Cap(), sink: sink}
 	defer r.close()
-	if sink := d.sinks[n.Key()]; sink != nil && n.Args[0] != DumpNFHooks {
-		r.sink = sink
-		r.begin()
-	}
+	r.begin()
 	err := r.run(n.Args[0])
 	// An unknown subsystem or message is EINVAL (nfnetlink_rcv_msg); so it means absent where it may be unknown.
 	if errors.Is(err, unix.EINVAL) && spec.module != "" && (there.askIt || spec.young) {

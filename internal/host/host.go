@@ -79,7 +79,8 @@ type Request struct {
 	Needs  []Need
 	Sample time.Duration // 0: sampled needs are read once
 	// Sinks take the answers to Netlink needs in pieces while they come, by Need.Key, so that a dump of 90 MB is never
-	// held whole. A host that cannot do so, and any for the other kinds and for DumpNFHooks, pays no heed to them.
+	// held whole. A host that cannot do so, and any for the other kinds, for sampled needs and for DumpNFHooks, pays no heed
+	// to them.
 	Sinks map[string]Sink
 }
 

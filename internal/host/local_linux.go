@@ -49,7 +49,7 @@ func (l *local) Fetch(ctx context.Context, req Request) (*Evidence, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &fetch{ctx: ctx, ns: ns, dumper: &dumper{modules: l.modules, sinks: req.Sinks}}
+	f := &fetch{ctx: ctx, ns: ns, sinks: req.Sinks, dumper: &dumper{modules: l.modules}}
 	ev := &Evidence{Host: name, Taken: time.Now().UTC(), Answers: make(map[string]*Answer, len(req.Needs))}
 	if req.Sample > 0 {
 		err = f.twice(req, ev)
@@ -74,6 +74,7 @@ func nodeName() (string, error) {
 type fetch struct {
 	ctx    context.Context
 	ns     *netns
+	sinks  map[string]Sink
 	dumper *dumper
 }
 
@@ -218,7 +219,7 @@ func refused(j job, err error) result {
 
 func (f *fetch) readJob(j job) []*Answer {
 	if len(j) > 1 {
-		return f.dumper.readAll(f.ctx, j)
+		return f.dumper.readAll(f.ctx, j, f.sinks)
 	}
 	return []*Answer{f.readNeed(j[0])}
 }
@@ -236,7 +237,7 @@ func (f *fetch) readNeed(n Need) *Answer {
 	case Glob:
 		return readGlob(n.Args[0], n.Cap())
 	case Netlink:
-		return f.dumper.read(f.ctx, n)
+		return f.dumper.readAll(f.ctx, []Need{n}, f.sinks)[0]
 	case Namespaces:
 		return f.dumper.namespaces(f.ctx, n)
 	}

@@ -32,11 +32,15 @@ func codecOptions() json.Options {
 // Encode writes the document: the same bytes for the same document, one rule, link or route a line. Lists and maps that
 // are nil are written empty.
 func Encode(w io.Writer, doc *Document) error {
-	compact, err := json.Marshal(doc, codecOptions())
-	if err != nil {
+	l := &layout{w: w}
+	err := json.MarshalWrite(l, doc, codecOptions())
+	switch {
+	case l.err != nil:
+		return fmt.Errorf("write snapshot: %w", l.err)
+	case err != nil:
 		return fmt.Errorf("encode snapshot: %w", err)
 	}
-	if _, err := w.Write(layOut(compact)); err != nil {
+	if _, err := w.Write([]byte{'\n'}); err != nil {
 		return fmt.Errorf("write snapshot: %w", err)
 	}
 	return nil

@@ -9,11 +9,13 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
 
+	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
@@ -99,6 +101,27 @@ func TestRoundTrip(t *testing.T) {
 	}
 	if second := encode(t, got); !bytes.Equal(first, second) {
 		t.Errorf("encoding what was decoded differs:\n%s", cmp.Diff(string(first), string(second)))
+	}
+}
+
+// The layout does not depend on how the encoder cuts what it writes.
+func TestLayoutInPieces(t *testing.T) {
+	compact, err := jsonv2.Marshal(sample(), codecOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := string(encode(t, sample()))
+	for _, size := range []int{1, 2, 7, 100, len(compact)} {
+		var out strings.Builder
+		l := &layout{w: &out}
+		for piece := range slices.Chunk(compact, size) {
+			if n, err := l.Write(piece); err != nil || n != len(piece) {
+				t.Fatal(n, err)
+			}
+		}
+		if have := out.String() + "\n"; have != want {
+			t.Errorf("pieces of %d bytes: %s", size, cmp.Diff(want, have))
+		}
 	}
 }
 

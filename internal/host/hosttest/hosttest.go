@@ -61,6 +61,7 @@ func Run(t *testing.T, newHost Factory) {
 	for _, c := range checks {
 		t.Run(c.name, func(t *testing.T) { c.want(t, ev.Answer(c.need)) })
 	}
+	t.Run("sinks", func(t *testing.T) { sinks(t, h, needs, ev) })
 	t.Run("ended context", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
