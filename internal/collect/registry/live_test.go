@@ -167,7 +167,7 @@ func TestRecordingGivesTheSameDocument(t *testing.T) {
 	labtest.Require(t, "root", "netns", "nft", "iptables", "iptables-legacy")
 	ns := labtest.NewNetns(t)
 	load(t, ns, "nft", "iptables-nft", "iptables-legacy")
-	opts := collect.Options{Tool: "ctaudit test", Sample: 1}
+	opts := collect.Options{Tool: "ctaudit test", Sample: 1, Keep: true}
 	live, ev, err := collect.Run(t.Context(), host.Local(host.LocalOptions{Namespace: ns.Path()}), registry.All(), opts)
 	if err != nil {
 		t.Fatal(err)
