@@ -87,7 +87,6 @@ func (n *Node) Facts() *Facts {
 		Services:      map[netfilter.Family]Fact[bool]{},
 		ServiceProxy:  n.proxy,
 		Exposure:      make([]Exposure, 0, len(n.answers)),
-		Drops:         n.drops(),
 		Containers:    n.containerFacts(),
 		Uplinks:       n.uplinkFacts(),
 		Conntrack:     conntrackFacts(doc),
@@ -99,9 +98,14 @@ func (n *Node) Facts() *Facts {
 		f.DNAT[fam] = n.dnat(fam)
 		f.Services[fam] = n.services(fam, f.DNAT[fam])
 	}
+	k := newKinds(n.path.Drops())
 	for _, a := range n.answers {
-		f.Exposure = append(f.Exposure, exposure(a))
+		e := exposure(a)
+		e.Shadowed = k.shadows(a.Shadowed)
+		f.Exposure = append(f.Exposure, e)
 	}
+	f.Drops = n.drops(k)
+	f.Missing = append(f.Missing, k.missing()...)
 	return f
 }
 

@@ -3,7 +3,6 @@ package facts
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 	"github.com/ctaudit/ctaudit/internal/packetpath"
@@ -126,9 +125,6 @@ func exposure(a packetpath.Answer) Exposure {
 		Implicit:  a.Implicit, DecidedBy: a.DecidedBy,
 		DependsOn: append([]string{}, a.DependsOn...), Shadowed: []Shadow{},
 	}
-	for _, s := range a.Shadowed {
-		e.Shadowed = append(e.Shadowed, Shadow{Rule: s.Rule, Reason: string(s.Reason), By: s.By, Detail: s.Detail})
-	}
 	for _, o := range a.Outcomes {
 		if o.Fate == "reset" || len(a.Outcomes) == 1 {
 			e.Witness = o.Witness.String()
@@ -136,44 +132,4 @@ func exposure(a packetpath.Answer) Exposure {
 		}
 	}
 	return e
-}
-
-func (n *Node) drops() []Drop {
-	out := []Drop{}
-	for _, d := range n.path.Drops() {
-		fd := Drop{
-			Rule: d.Rule, Hooks: []string{}, Priority: int(d.Priority), Action: string(d.Action), With: d.With,
-			Limited: d.Limited, InInterfaces: append([]string{}, d.InInterfaces...), Catastrophic: d.Catastrophic,
-			ChainType: n.chainType(d), Families: []netfilter.Family{},
-		}
-		for _, h := range d.Hooks {
-			fd.Hooks = append(fd.Hooks, string(h))
-		}
-		for _, fam := range families {
-			if d.Rule.Family.Covers(fam) {
-				fd.Families = append(fd.Families, fam)
-			}
-		}
-		out = append(out, fd)
-	}
-	return out
-}
-
-// chainType is the type of the base chains that reach the drop.
-func (n *Node) chainType(d packetpath.Drop) string {
-	types := []string{}
-	for _, t := range n.ruleset.Tables {
-		if t.Family != d.Rule.Family || t.Name != d.Rule.Table || t.Backend != d.Rule.Backend {
-			continue
-		}
-		for _, c := range t.Chains {
-			if c.Base == nil || !slices.Contains(d.Hooks, c.Base.Hook) || slices.Contains(types, string(c.Base.Type)) {
-				continue
-			}
-			if d.Rule.Chain == c.Name || t.Chain(d.Rule.Chain) != nil && t.Chain(d.Rule.Chain).Base == nil {
-				types = append(types, string(c.Base.Type))
-			}
-		}
-	}
-	return strings.Join(types, ",")
 }

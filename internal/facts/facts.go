@@ -31,7 +31,7 @@ type Facts struct {
 	// Exposure has one entry a question, family and interface: A for every uplink, B for every container-facing
 	// interface. Whether the premise holds (SNAT present ...) is for the policy to combine.
 	Exposure []Exposure `json:"exposure"`
-	// Drops are the rules meant to drop INVALID packets, wherever they stand.
+	// Drops are the rules meant to drop INVALID packets, wherever they stand: one of each kind, and those that an exposure names.
 	Drops []Drop `json:"drops"`
 
 	Containers []Container `json:"containers"`
@@ -121,6 +121,7 @@ type Drop struct {
 	ChainType    string             `json:"chainType,omitempty"` // of the base chain it is reached from: filter, nat, route; empty: unreached
 	Catastrophic bool               `json:"catastrophic"`
 	Families     []netfilter.Family `json:"families"` // packet families it sees: ip, ip6
+	Like         int                `json:"like"`     // how many more there are of its kind, in other places
 }
 
 // Container is a network namespace of containers.

@@ -1,0 +1,152 @@
+package facts
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ctaudit/ctaudit/internal/netfilter"
+	"github.com/ctaudit/ctaudit/internal/netfilter/xtables"
+	"github.com/ctaudit/ctaudit/internal/packetpath"
+)
+
+// maxDrops bounds the kinds of INVALID drops that policies judge: their rules compare drops with one another.
+const maxDrops = 200
+
+// place names a rule.
+type place struct {
+	backend netfilter.Backend
+	family  netfilter.Family
+	table   string
+	chain   string
+	number  int
+}
+
+func placeOf(r *netfilter.RuleRef) place {
+	if r == nil {
+		return place{}
+	}
+	return place{r.Backend, r.Family, r.Table, r.Chain, r.Number}
+}
+
+// kinds sorts INVALID drops by what they are: Calico writes the same two for every pod, and the second of a kind tells
+// policies nothing new.
+type kinds struct {
+	of   map[place]string
+	like map[string]int // drops of the kind
+	keep map[place]bool // those that stand for their kind
+	cut  map[string]int // drops of kinds beyond the bound, by collector
+}
+
+func newKinds(drops []packetpath.Drop) *kinds {
+	k := &kinds{of: map[place]string{}, like: map[string]int{}, keep: map[place]bool{}, cut: map[string]int{}}
+	for i := range drops {
+		at, kind := placeOf(&drops[i].Rule), kindOf(&drops[i])
+		if k.like[kind] == 0 && len(k.like) == maxDrops {
+			k.cut[collectorOf(drops[i].Rule.Backend)]++
+			continue
+		}
+		if k.like[kind]++; k.like[kind] == 1 {
+			k.keep[at] = true
+		}
+		k.of[at] = kind
+	}
+	return k
+}
+
+// kindOf is all of a drop but its place and its comment.
+func kindOf(d *packetpath.Drop) string {
+	text := d.Rule.Text
+	if c := xtables.Comment(text); c != "" {
+		text = strings.Replace(text, c, "", 1)
+	}
+	return fmt.Sprint(d.Rule.Backend, d.Rule.Family, d.Rule.Table, d.Action, d.With, d.Limited, d.Hooks, d.Priority, d.InInterfaces, d.Catastrophic, text)
+}
+
+func collectorOf(b netfilter.Backend) string {
+	if b.XTables() {
+		return "iptables"
+	}
+	return "nftables"
+}
+
+// shadows lists one shadow of each kind and cause; the rules that they name stay in the list of drops.
+func (k *kinds) shadows(list []packetpath.Shadow) []Shadow {
+	type cause struct {
+		kind   string
+		reason packetpath.Reason
+		by     place
+	}
+	out := []Shadow{}
+	seen := map[cause]bool{}
+	for _, s := range list {
+		at := placeOf(&s.Rule)
+		kind, judged := k.of[at]
+		c := cause{kind, s.Reason, placeOf(s.By)}
+		if !judged || seen[c] || len(seen) == maxDrops {
+			continue
+		}
+		seen[c], k.keep[at] = true, true
+		out = append(out, Shadow{Rule: s.Rule, Reason: string(s.Reason), By: s.By, Detail: s.Detail})
+	}
+	return out
+}
+
+// missing says which drops no policy sees.
+func (k *kinds) missing() []Missing {
+	out := []Missing{}
+	for name, n := range k.cut {
+		out = append(out, Missing{
+			Collector: name, What: fmt.Sprintf("%d more rules that drop INVALID packets", n),
+			Why: fmt.Sprintf("the first %d kinds of such rules are judged", maxDrops), Hint: "remove those that are not needed",
+		})
+	}
+	slices.SortFunc(out, func(a, b Missing) int { return cmp.Compare(a.Collector, b.Collector) })
+	return out
+}
+
+// drops lists the drops that stand for their kind, or that an exposure names, in the order of the ruleset.
+func (n *Node) drops(k *kinds) []Drop {
+	out := []Drop{}
+	for _, d := range n.path.Drops() {
+		at := placeOf(&d.Rule)
+		if !k.keep[at] {
+			continue
+		}
+		fd := Drop{
+			Rule: d.Rule, Hooks: []string{}, Priority: int(d.Priority), Action: string(d.Action), With: d.With,
+			Limited: d.Limited, InInterfaces: append([]string{}, d.InInterfaces...), Catastrophic: d.Catastrophic,
+			ChainType: n.chainType(d), Families: []netfilter.Family{}, Like: k.like[k.of[at]] - 1,
+		}
+		for _, h := range d.Hooks {
+			fd.Hooks = append(fd.Hooks, string(h))
+		}
+		for _, fam := range families {
+			if d.Rule.Family.Covers(fam) {
+				fd.Families = append(fd.Families, fam)
+			}
+		}
+		out = append(out, fd)
+	}
+	return out
+}
+
+// chainType is the type of the base chains that reach the drop.
+func (n *Node) chainType(d packetpath.Drop) string {
+	types := []string{}
+	for _, t := range n.ruleset.Tables {
+		if t.Family != d.Rule.Family || t.Name != d.Rule.Table || t.Backend != d.Rule.Backend {
+			continue
+		}
+		for _, c := range t.Chains {
+			if c.Base == nil || !slices.Contains(d.Hooks, c.Base.Hook) || slices.Contains(types, string(c.Base.Type)) {
+				continue
+			}
+			if d.Rule.Chain == c.Name || t.Chain(d.Rule.Chain) != nil && t.Chain(d.Rule.Chain).Base == nil {
+				types = append(types, string(c.Base.Type))
+			}
+		}
+	}
+	return strings.Join(types, ",")
+}
