@@ -39,7 +39,8 @@ func TestLocalLeavesNothing(t *testing.T) {
 	h := host.Local(host.LocalOptions{Namespace: ns.Path()})
 	needs := []host.Need{
 		dump(host.DumpLinks), dump(host.DumpNFTables), dump(host.DumpNFRules), command("true"), command("ctaudit-none"),
-		{Kind: host.Namespaces, Args: []string{"/proc/net/dev"}}, {Kind: host.Glob, Args: []string{"/proc/sys/net/*/conf/*/rp_filter"}},
+		{Kind: host.Namespaces, Args: []string{"/proc/net/dev"}},
+		{Kind: host.Glob, Args: []string{"/proc/sys/net/*/conf/*/rp_filter"}},
 	}
 	fetchAll := func() {
 		if _, err := h.Fetch(t.Context(), host.Request{Needs: needs}); err != nil {
@@ -92,7 +93,8 @@ func TestLocalCreatesNoTable(t *testing.T) {
 	state := func() string {
 		var all string
 		for _, argv := range [][]string{
-			{"cat", "/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"}, {"nft", "list", "ruleset"},
+			{"cat", "/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"},
+			{"nft", "list", "ruleset"},
 			{"sh", "-c", "grep -r . /proc/sys/net/netfilter /proc/sys/net/ipv4/conf"},
 		} {
 			out, err := ns.Output(argv...)
@@ -253,8 +255,10 @@ func unprivileged(t *testing.T, secret string) {
 	h := host.Local(host.LocalOptions{})
 	for _, n := range []host.Need{
 		dump(host.DumpNFRules), dump(host.DumpNFElements), dump(host.DumpCTStats), onlySecret,
-		{Kind: host.File, Args: []string{secret + "/x"}}, {Kind: host.Glob, Args: []string{secret + "/*"}},
-		{Kind: host.Namespaces, Args: []string{"/proc/net/dev"}}, command("sh", "-c", "cat "+secret+"/x"),
+		{Kind: host.File, Args: []string{secret + "/x"}},
+		{Kind: host.Glob, Args: []string{secret + "/*"}},
+		{Kind: host.Namespaces, Args: []string{"/proc/net/dev"}},
+		command("sh", "-c", "cat "+secret+"/x"),
 	} {
 		if a := fetchOne(t, h, n); !a.Denied || a.Err == "" || a.Absent || a.Second != nil {
 			t.Errorf("%s: want it denied, have %+v", n.Key(), a)

@@ -136,12 +136,17 @@ func (b *Bench) warm() error {
 func (b *Bench) settings() error {
 	var errs []error
 	for _, s := range [][2]string{
-		{"net.ipv4.conf.all.rp_filter", "0"}, {"net.ipv4.conf.default.rp_filter", "0"},
-		{"net.ipv4.ip_forward", "1"}, {"net.ipv6.conf.all.forwarding", "1"},
-		{"net.ipv6.conf.all.accept_ra", "0"}, {"net.ipv6.conf.default.accept_ra", "0"},
-		{"net.ipv6.conf.default.accept_dad", "0"}, {"net.ipv6.conf.default.router_solicitations", "0"},
+		{"net.ipv4.conf.all.rp_filter", "0"},
+		{"net.ipv4.conf.default.rp_filter", "0"},
+		{"net.ipv4.ip_forward", "1"},
+		{"net.ipv6.conf.all.forwarding", "1"},
+		{"net.ipv6.conf.all.accept_ra", "0"},
+		{"net.ipv6.conf.default.accept_ra", "0"},
+		{"net.ipv6.conf.default.accept_dad", "0"},
+		{"net.ipv6.conf.default.router_solicitations", "0"},
 		// An ICMP error for every probe, and not a few a second.
-		{"net.ipv4.icmp_ratemask", "0"}, {"net.ipv6.icmp.ratelimit", "0"},
+		{"net.ipv4.icmp_ratemask", "0"},
+		{"net.ipv6.icmp.ratelimit", "0"},
 		{"net.netfilter.nf_conntrack_tcp_loose", "0"},
 	} {
 		errs = append(errs, b.Node.Sysctl(s[0], s[1]))

@@ -186,8 +186,6 @@ func earlier(a, b netfilter.Value) netfilter.Value {
 // flagSet is a set of TCP flag bytes: all eight flags, 256 combinations.
 type flagSet [4]uint64
 
-var allFlags = flagSet{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
-
 func (f flagSet) has(b uint8) bool { return f[b>>6]>>(b&63)&1 != 0 }
 func (f *flagSet) add(b uint8)     { f[b>>6] |= 1 << (b & 63) }
 func (f flagSet) empty() bool      { return f == flagSet{} }

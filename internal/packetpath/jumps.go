@@ -121,6 +121,8 @@ func (g jumpGraph) ways(to *netfilter.Chain) []way {
 }
 
 func hookRank(h netfilter.Hook) int {
-	return slices.Index([]netfilter.Hook{netfilter.Ingress, netfilter.Prerouting, netfilter.Input, netfilter.Forward,
-		netfilter.Output, netfilter.Postrouting, netfilter.Egress}, h)
+	return slices.Index([]netfilter.Hook{
+		netfilter.Ingress, netfilter.Prerouting, netfilter.Input, netfilter.Forward,
+		netfilter.Output, netfilter.Postrouting, netfilter.Egress,
+	}, h)
 }

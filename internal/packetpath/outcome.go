@@ -75,8 +75,10 @@ func (s *setup) packet(p *point) Packet {
 		}
 		return a
 	}
-	out := Packet{In: s.query.In, Src: addr(p.value[dSaddr]).Src, Dst: addr(p.value[dDaddr]).Src,
-		Sport: uint16(p.value[dSport].Lo), Dport: uint16(p.value[dDport].Lo), Flags: flagsText(p.flags)}
+	out := Packet{
+		In: s.query.In, Src: addr(p.value[dSaddr]).Src, Dst: addr(p.value[dDaddr]).Src,
+		Sport: uint16(p.value[dSport].Lo), Dport: uint16(p.value[dDport].Lo), Flags: flagsText(p.flags),
+	}
 	if s.forwarded {
 		out.Out = s.query.Out
 	}
@@ -92,8 +94,10 @@ func (s *setup) packet(p *point) Packet {
 }
 
 // extraFields are the header fields that a Packet names only where a class is bound to unusual values of them.
-var extraFields = map[dim]netfilter.Field{dTTL: netfilter.TTL, dLength: netfilter.Length, dTOS: netfilter.TOS, dFrag: netfilter.FragOff,
-	dSeq: netfilter.TCPSeq, dAck: netfilter.TCPAck, dWin: netfilter.TCPWin}
+var extraFields = map[dim]netfilter.Field{
+	dTTL: netfilter.TTL, dLength: netfilter.Length, dTOS: netfilter.TOS, dFrag: netfilter.FragOff,
+	dSeq: netfilter.TCPSeq, dAck: netfilter.TCPAck, dWin: netfilter.TCPWin,
+}
 
 // Contains reports whether a packet of the question belongs to this outcome; exactly one outcome has it (or, where
 // something is undecided, all that differ in their assumptions). Header fields that the packet does not name are taken to
@@ -236,8 +240,10 @@ func path(x *settled) []Step {
 		if b.chain == nil && b.kind == baseConntrack {
 			continue
 		}
-		st := Step{Hook: b.hook, Priority: b.priority, Backend: b.table.Backend, Family: b.table.Family, Table: b.table.Name,
-			Packet: n.step.packet, Verdict: n.step.verdict}
+		st := Step{
+			Hook: b.hook, Priority: b.priority, Backend: b.table.Backend, Family: b.table.Family, Table: b.table.Name,
+			Packet: n.step.packet, Verdict: n.step.verdict,
+		}
 		if b.chain != nil {
 			st.Chain = b.chain.Name
 		}

@@ -43,13 +43,6 @@ func (b *baseChain) score(rule bool) int {
 	return 2
 }
 
-func (b *baseChain) name() string {
-	if b.chain == nil {
-		return "conntrack"
-	}
-	return fmt.Sprintf("%s %s %s %s", b.table.Backend, b.table.Family, b.table.Name, b.chain.Name)
-}
-
 // stage is one hook on the way, with the links that it sees.
 type stage struct {
 	hook    netfilter.Hook

@@ -156,8 +156,10 @@ func TestCustom(t *testing.T) {
 	rules := "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -m conntrack --ctstate INVALID -p tcp -m tcp --dport 22 -j DROP\nCOMMIT\n" +
 		"*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT\n-A INPUT -m conntrack --ctstate INVALID -j DROP\n-A INPUT -p tcp -m tcp --dport 8080 -j REJECT --reject-with tcp-reset\n"
 	port := func(state string, p uint16) Query {
-		return Query{Question: Custom, Family: nf.IP, In: "eth0", Src: host(netip.MustParseAddr("203.0.113.9")), Dst: host(netip.MustParseAddr("198.51.100.1")),
-			Sport: []PortRange{{443, 443}}, Dport: []PortRange{{p, p}}, Flags: []uint8{16}, State: state}
+		return Query{
+			Question: Custom, Family: nf.IP, In: "eth0", Src: host(netip.MustParseAddr("203.0.113.9")), Dst: host(netip.MustParseAddr("198.51.100.1")),
+			Sport: []PortRange{{443, 443}}, Dport: []PortRange{{p, p}}, Flags: []uint8{16}, State: state,
+		}
 	}
 	for _, c := range []struct {
 		q     Query
@@ -189,8 +191,10 @@ func TestPathSteps(t *testing.T) {
 	for _, s := range a.Path {
 		got = append(got, fmt.Sprintf("%s %s/%s %s %s", s.Packet, s.Table, s.Chain, s.Hook, s.Verdict))
 	}
-	want := []string{"packet mangle/PREROUTING prerouting continue", "packet nat/PREROUTING prerouting skipped", "packet mangle/INPUT input continue",
-		"packet filter/INPUT input accept", "reset filter/OUTPUT output continue"}
+	want := []string{
+		"packet mangle/PREROUTING prerouting continue", "packet nat/PREROUTING prerouting skipped", "packet mangle/INPUT input continue",
+		"packet filter/INPUT input accept", "reset filter/OUTPUT output continue",
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}

@@ -30,6 +30,7 @@ type rulesetGen struct {
 }
 
 func (g *rulesetGen) int(max int, what string) int { return rapid.IntRange(0, max-1).Draw(g.t, what) }
+
 func pick[T any](g *rulesetGen, list []T, what string) T {
 	return list[g.int(len(list), what)]
 }
@@ -44,9 +45,11 @@ func (g *rulesetGen) ruleset() *nf.Ruleset {
 		users := g.int(4, "chains")
 		for range 1 + g.int(3, "bases") {
 			prio += 37 // no ties
-			c := &nf.Chain{Name: fmt.Sprint("base", len(g.table.Chains)), Base: &nf.Base{Type: nf.FilterChain, Priority: prio,
+			c := &nf.Chain{Name: fmt.Sprint("base", len(g.table.Chains)), Base: &nf.Base{
+				Type: nf.FilterChain, Priority: prio,
 				Hook:   pick(g, []nf.Hook{nf.Prerouting, nf.Input, nf.Output, nf.Postrouting, nf.Forward}, "hook"),
-				Policy: pick(g, []nf.VerdictKind{nf.Accept, nf.Accept, nf.Accept, nf.Drop}, "policy")}}
+				Policy: pick(g, []nf.VerdictKind{nf.Accept, nf.Accept, nf.Accept, nf.Drop}, "policy"),
+			}}
 			g.rules(c, 0, users)
 			g.table.Chains = append(g.table.Chains, c)
 		}
@@ -77,7 +80,8 @@ func (g *rulesetGen) sets() {
 		pairs.Elements = append(pairs.Elements, nf.Element{Key: []nf.Interval{nf.Prefix(netip.MustParsePrefix(pick(g, someSaddr, "pair"))), nf.Nums(p[0], p[1])}})
 	}
 	states := &nf.Set{Name: "states", Verdicts: true, Map: true, Elements: []nf.Element{
-		{Key: []nf.Interval{nf.Nums(1, 1)}, Verdict: verdict()}, {Key: []nf.Interval{nf.Nums(64, 64)}, Verdict: verdict()}}}
+		{Key: []nf.Interval{nf.Nums(1, 1)}, Verdict: verdict()}, {Key: []nf.Interval{nf.Nums(64, 64)}, Verdict: verdict()},
+	}}
 	g.table.Sets = []*nf.Set{ports, pairs, states}
 }
 
@@ -126,8 +130,11 @@ func (g *rulesetGen) op() nf.Op {
 	case 10:
 		return nf.Match{Fields: []nf.Operand{{Field: nf.IPSaddr}, {Field: nf.Dport}}, Set: "pairs", Invert: not}
 	case 11:
-		return pick(g, []nf.Op{nf.Ext{Name: "connmark", Args: "--mark 1", Invert: not}, nf.Ext{Name: "helper", Args: "--helper x", Invert: not},
-			nf.Match{Fields: one("ct.mark"), In: []nf.Interval{nf.Nums(1, 1)}, Invert: not}}, "entry")
+		return pick(g, []nf.Op{
+			nf.Ext{Name: "connmark", Args: "--mark 1", Invert: not},
+			nf.Ext{Name: "helper", Args: "--helper x", Invert: not},
+			nf.Match{Fields: one("ct.mark"), In: []nf.Interval{nf.Nums(1, 1)}, Invert: not},
+		}, "entry")
 	}
 	return nf.Ext{Name: "u32", Args: pick(g, []string{"a", "b", "c"}, "u32"), Invert: not}
 }
@@ -166,8 +173,10 @@ func (g *rulesetGen) end(from, users int) nf.Op {
 }
 
 func (g *rulesetGen) packet() Packet {
-	return Packet{In: "eth0", Src: netip.MustParseAddr(pick(g, someSource, "src")), Dst: netip.MustParseAddr(pick(g, someDst, "dst")),
-		Sport: pick(g, somePort, "sport"), Dport: pick(g, somePort, "dport"), Flags: flagsText(pick(g, someFlags, "packet flags"))}
+	return Packet{
+		In: "eth0", Src: netip.MustParseAddr(pick(g, someSource, "src")), Dst: netip.MustParseAddr(pick(g, someDst, "dst")),
+		Sport: pick(g, somePort, "sport"), Dport: pick(g, somePort, "dport"), Flags: flagsText(pick(g, someFlags, "packet flags")),
+	}
 }
 
 // consistent reports whether the outcome's assumptions are true under the guesses.
@@ -190,8 +199,10 @@ func TestAgainstInterpreter(t *testing.T) {
 		node := testNode()
 		node.Ruleset = g.ruleset()
 		node.FwmarkReflect = map[nf.Family]bool{nf.IP: rapid.Bool().Draw(rt, "reflect")}
-		q := Query{Question: A, Family: nf.IP, In: "eth0", Sport: []PortRange{{0, 65535}}, Dport: []PortRange{{0, 65535}}, Flags: someFlags,
-			Src: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}, Dst: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}
+		q := Query{
+			Question: A, Family: nf.IP, In: "eth0", Sport: []PortRange{{0, 65535}}, Dport: []PortRange{{0, 65535}}, Flags: someFlags,
+			Src: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}, Dst: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")},
+		}
 		if rapid.Bool().Draw(rt, "forwarded") {
 			q.Question, q.Out = B, "docker0"
 		}
@@ -234,8 +245,10 @@ func checkWitnesses(rt *rapid.T, node *Node, a Answer) {
 			continue
 		}
 		w := o.Witness
-		b, err := Evaluate(node, Query{Question: Custom, Family: nf.IP, In: w.In, Out: w.Out, Src: host(w.Src), Dst: host(w.Dst),
-			Sport: []PortRange{{w.Sport, w.Sport}}, Dport: []PortRange{{w.Dport, w.Dport}}, Flags: []uint8{parseFlags(w.Flags)}, Fields: w.Fields})
+		b, err := Evaluate(node, Query{
+			Question: Custom, Family: nf.IP, In: w.In, Out: w.Out, Src: host(w.Src), Dst: host(w.Dst),
+			Sport: []PortRange{{w.Sport, w.Sport}}, Dport: []PortRange{{w.Dport, w.Dport}}, Flags: []uint8{parseFlags(w.Flags)}, Fields: w.Fields,
+		})
 		same := len(b.Outcomes) > 0
 		for _, x := range b.Outcomes { // several: an undecided predicate that makes no difference
 			same = same && x.Fate == o.Fate

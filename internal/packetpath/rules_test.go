@@ -132,16 +132,19 @@ func state1(bits uint64, any bool) nf.Match {
 
 // native builds a native table with one INPUT chain and one rule of these steps.
 func native(ops ...nf.Op) *nf.Table {
-	return &nf.Table{Backend: nf.NFTables, Family: nf.INET, Name: "t", Chains: []*nf.Chain{{Name: "in",
+	return &nf.Table{Backend: nf.NFTables, Family: nf.INET, Name: "t", Chains: []*nf.Chain{{
+		Name:  "in",
 		Base:  &nf.Base{Type: nf.FilterChain, Hook: nf.Input, Policy: nf.Accept},
-		Rules: []*nf.Rule{{Number: 1, Text: "rule", Ops: ops}}}}}
+		Rules: []*nf.Rule{{Number: 1, Text: "rule", Ops: ops}},
+	}}}
 }
 
 func TestNativeWithoutEntry(t *testing.T) {
 	drop := nf.Verdict{Kind: nf.Drop}
 	states := &nf.Set{Name: "s", Elements: []nf.Element{{Key: []nf.Interval{nf.Nums(1, 1)}}, {Key: []nf.Interval{nf.Nums(8, 8)}}}}
 	verdicts := &nf.Set{Name: "v", Map: true, Verdicts: true, Elements: []nf.Element{
-		{Key: []nf.Interval{nf.Nums(2, 2)}, Verdict: &nf.Verdict{Kind: nf.Accept}}, {Key: []nf.Interval{nf.Nums(1, 1)}, Verdict: &drop}}}
+		{Key: []nf.Interval{nf.Nums(2, 2)}, Verdict: &nf.Verdict{Kind: nf.Accept}}, {Key: []nf.Interval{nf.Nums(1, 1)}, Verdict: &drop},
+	}}
 	pairs := &nf.Set{Name: "p", Elements: []nf.Element{{Key: []nf.Interval{nf.Nums(1, 1), nf.Nums(0, 65535)}}}}
 	dynamic, unread := &nf.Set{Name: "d", Dynamic: true}, &nf.Set{Name: "u", Incomplete: "too many"}
 	in := func(set string, fields ...nf.Field) nf.Match {

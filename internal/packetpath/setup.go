@@ -94,8 +94,10 @@ func (s *setup) route(in, out *Interface) {
 	s.stages = append(s.stages, stage{hook: netfilter.Forward, in: in, out: out, decides: true, routed: true},
 		stage{hook: netfilter.Postrouting, in: in, out: out, routed: true}, stage{hook: netfilter.Egress, out: out, routed: true})
 	s.answerStages = []stage{
-		{hook: netfilter.Ingress, in: out, reset: true}, {hook: netfilter.Prerouting, in: out, reset: true},
-		{hook: netfilter.Forward, in: out, out: in, reset: true}, {hook: netfilter.Postrouting, in: out, out: in, reset: true},
+		{hook: netfilter.Ingress, in: out, reset: true},
+		{hook: netfilter.Prerouting, in: out, reset: true},
+		{hook: netfilter.Forward, in: out, out: in, reset: true},
+		{hook: netfilter.Postrouting, in: out, out: in, reset: true},
 		{hook: netfilter.Egress, out: in, reset: true},
 	}
 }

@@ -102,8 +102,10 @@ func (x *explainer) dead(ways []way) (Shadow, bool) {
 // blocked looks at the conditions on one way, jumps and the rule's own.
 func (x *explainer) blocked(w way) (Shadow, bool) {
 	st := x.stage(w)
-	v := view{family: x.setup.family, hook: st.hook, table: x.drop.table.Family, reset: st.reset, remote: x.setup.forwarded,
-		in: st.in, out: st.out, bridge: x.e.bridged(*st), toNode: x.setup.query.Question == A, tableOf: x.drop.table}
+	v := view{
+		family: x.setup.family, hook: st.hook, table: x.drop.table.Family, reset: st.reset, remote: x.setup.forwarded,
+		in: st.in, out: st.out, bridge: x.e.bridged(*st), toNode: x.setup.query.Question == A, tableOf: x.drop.table,
+	}
 	comp := &compiler{e: x.e, table: x.drop.table}
 	for _, r := range append(slices.Clone(w.rules), x.drop.rule) {
 		c := comp.rule(r)

@@ -57,8 +57,10 @@ func needsOfFamily(family netfilter.Family, names, tool string) familyNeeds {
 		family: family,
 		names:  host.Need{Kind: host.File, Args: []string{names}},
 		legacy: host.Need{Kind: host.Command, Args: []string{tool + "-legacy-save|" + tool + "-save", "-c"}, Only: names},
-		nft: host.Need{Kind: host.Command, Args: []string{tool + "-nft-save|" + tool + "-save", "-c"},
-			Only: "module:nft_compat"},
+		nft: host.Need{
+			Kind: host.Command, Args: []string{tool + "-nft-save|" + tool + "-save", "-c"},
+			Only: "module:nft_compat",
+		},
 		rawBefore: host.Need{Kind: host.File, Args: []string{"/sys/module/" + module + "/parameters/raw_before_defrag"}},
 	}
 }

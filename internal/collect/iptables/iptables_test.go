@@ -69,30 +69,48 @@ func TestCollect(t *testing.T) {
 		"no table loaded": {e: evidence{names: text(""), legacy: absent(), nft: text("")}, nftRead: true},
 		"legacy":          {e: evidence{names: text("filter\n"), legacy: text(legacyDump), nft: absent()}, tables: []string{"iptables-legacy filter"}},
 		"nft":             {e: evidence{names: absent(), legacy: absent(), nft: text(nftDump)}, tables: []string{"iptables-nft filter"}, nftRead: true},
-		"both": {e: evidence{names: text("filter\n"), legacy: text(legacyDump), nft: text(nftDump)},
-			tables: []string{"iptables-legacy filter", "iptables-nft filter"}, nftRead: true},
-		"loaded, and no tool to read it": {e: evidence{names: text("nat\nfilter\n"), legacy: absent(), nft: absent()},
+		"both": {
+			e:      evidence{names: text("filter\n"), legacy: text(legacyDump), nft: text(nftDump)},
+			tables: []string{"iptables-legacy filter", "iptables-nft filter"}, nftRead: true,
+		},
+		"loaded, and no tool to read it": {
+			e:       evidence{names: text("nat\nfilter\n"), legacy: absent(), nft: absent()},
 			tables:  []string{"iptables-legacy filter: no iptables-legacy-save on this node", "iptables-legacy nat: no iptables-legacy-save on this node"},
-			missing: []string{"iptables-legacy filter (ip): no iptables-legacy-save on this node", "iptables-legacy nat (ip): no iptables-legacy-save on this node"}},
-		"loaded, and only the nft tool": {e: evidence{names: text("filter\n"), legacy: text(nftDump), nft: text(nftDump)},
+			missing: []string{"iptables-legacy filter (ip): no iptables-legacy-save on this node", "iptables-legacy nat (ip): no iptables-legacy-save on this node"},
+		},
+		"loaded, and only the nft tool": {
+			e:       evidence{names: text("filter\n"), legacy: text(nftDump), nft: text(nftDump)},
 			tables:  []string{"iptables-legacy filter: the only iptables-save on this node reads nf_tables", "iptables-nft filter"},
-			missing: []string{"iptables-legacy filter (ip): the only iptables-save on this node reads nf_tables"}, nftRead: true},
-		"only the legacy tool": {e: evidence{names: text("filter\n"), legacy: text(legacyDump), nft: text(legacyDump)},
-			tables: []string{"iptables-legacy filter"}},
-		"the dump lacks a table": {e: evidence{names: text("filter\nnat\n"), legacy: text(legacyDump), nft: absent()},
+			missing: []string{"iptables-legacy filter (ip): the only iptables-save on this node reads nf_tables"}, nftRead: true,
+		},
+		"only the legacy tool": {
+			e:      evidence{names: text("filter\n"), legacy: text(legacyDump), nft: text(legacyDump)},
+			tables: []string{"iptables-legacy filter"},
+		},
+		"the dump lacks a table": {
+			e:       evidence{names: text("filter\nnat\n"), legacy: text(legacyDump), nft: absent()},
 			tables:  []string{"iptables-legacy filter", "iptables-legacy nat: the kernel lists it and the dump lacks it"},
-			missing: []string{"iptables-legacy nat (ip): the kernel lists it and the dump lacks it"}},
-		"the tool failed half way": {e: evidence{names: text("filter\nnat\n"), legacy: failed, nft: absent()},
+			missing: []string{"iptables-legacy nat (ip): the kernel lists it and the dump lacks it"},
+		},
+		"the tool failed half way": {
+			e:       evidence{names: text("filter\nnat\n"), legacy: failed, nft: absent()},
 			tables:  []string{"iptables-legacy filter", "iptables-legacy nat: " + failed.Err},
-			missing: []string{"iptables-legacy nat (ip): " + failed.Err}},
-		"nft failed": {e: evidence{names: absent(), legacy: absent(), nft: host.Answer{Err: "exit status 4: you must be root", Denied: true}},
-			missing: []string{"iptables-nft tables (ip): exit status 4: you must be root"}},
-		"cut": {e: evidence{names: text("filter\n"), legacy: host.Answer{Data: []byte(legacyDump[:90]), Truncated: true}, nft: absent()},
+			missing: []string{"iptables-legacy nat (ip): " + failed.Err},
+		},
+		"nft failed": {
+			e:       evidence{names: absent(), legacy: absent(), nft: host.Answer{Err: "exit status 4: you must be root", Denied: true}},
+			missing: []string{"iptables-nft tables (ip): exit status 4: you must be root"},
+		},
+		"cut": {
+			e:       evidence{names: text("filter\n"), legacy: host.Answer{Data: []byte(legacyDump[:90]), Truncated: true}, nft: absent()},
 			tables:  []string{"iptables-legacy filter: line 3: the dump ends without COMMIT"},
-			missing: []string{"iptables-legacy filter (ip): line 3: the dump ends without COMMIT"}},
-		"not root": {e: evidence{names: host.Answer{Err: "permission denied", Denied: true}, legacy: host.Answer{Err: "permission denied", Denied: true}, nft: absent()},
+			missing: []string{"iptables-legacy filter (ip): line 3: the dump ends without COMMIT"},
+		},
+		"not root": {
+			e:       evidence{names: host.Answer{Err: "permission denied", Denied: true}, legacy: host.Answer{Err: "permission denied", Denied: true}, nft: absent()},
 			tables:  []string{"iptables-legacy unknown: permission denied"},
-			missing: []string{"list of iptables-legacy tables: permission denied", "iptables-legacy unknown (ip): permission denied"}},
+			missing: []string{"list of iptables-legacy tables: permission denied", "iptables-legacy unknown (ip): permission denied"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			section, missing := c.e.collect()
@@ -203,8 +221,10 @@ func TestCollectKernel(t *testing.T) {
 	if after := state(t, ns); after != before {
 		t.Errorf("reading changed the namespace:\n%s", cmp.Diff(before, after))
 	}
-	want := []string{"ip iptables-legacy filter", "ip iptables-legacy nat", "ip iptables-legacy raw", "ip iptables-nft filter",
-		"ip6 iptables-legacy filter", "ip6 iptables-nft filter", "ip6 iptables-nft nat"}
+	want := []string{
+		"ip iptables-legacy filter", "ip iptables-legacy nat", "ip iptables-legacy raw", "ip iptables-nft filter",
+		"ip6 iptables-legacy filter", "ip6 iptables-nft filter", "ip6 iptables-nft nat",
+	}
 	var got []string
 	for _, table := range section.Tables {
 		got = append(got, string(table.Family)+" "+tableNames([]*netfilter.Table{table})[0])

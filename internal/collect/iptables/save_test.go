@@ -29,16 +29,24 @@ COMMIT
 	want := []*netfilter.Table{{
 		Backend: netfilter.Legacy, Family: netfilter.IP, Name: "mangle",
 		Chains: []*netfilter.Chain{
-			{Name: "PREROUTING", Base: &netfilter.Base{Type: netfilter.FilterChain, Hook: netfilter.Prerouting, Priority: -150,
-				Policy: netfilter.Accept, Counters: &netfilter.Counters{Packets: 7, Bytes: 8}},
+			{
+				Name: "PREROUTING", Base: &netfilter.Base{
+					Type: netfilter.FilterChain, Hook: netfilter.Prerouting, Priority: -150,
+					Policy: netfilter.Accept, Counters: &netfilter.Counters{Packets: 7, Bytes: 8},
+				},
 				Rules: []*netfilter.Rule{
-					{Number: 1, Line: 6, Text: `-i eth0 -m comment --comment "to \"USER\"" -j USER`, Comment: `to "USER"`,
-						Counters: &netfilter.Counters{Packets: 12, Bytes: 3400}},
+					{
+						Number: 1, Line: 6, Text: `-i eth0 -m comment --comment "to \"USER\"" -j USER`, Comment: `to "USER"`,
+						Counters: &netfilter.Counters{Packets: 12, Bytes: 3400},
+					},
 					{Number: 2, Line: 7, Text: "-j ACCEPT"},
 					{Number: 3, Line: 9, Text: "-j DROP", Counters: &netfilter.Counters{Packets: 1, Bytes: 2}},
-				}},
-			{Name: "OUTPUT", Base: &netfilter.Base{Type: netfilter.RouteChain, Hook: netfilter.Output, Priority: -150,
-				Policy: netfilter.Drop, Counters: &netfilter.Counters{}}, Rules: []*netfilter.Rule{}},
+				},
+			},
+			{Name: "OUTPUT", Base: &netfilter.Base{
+				Type: netfilter.RouteChain, Hook: netfilter.Output, Priority: -150,
+				Policy: netfilter.Drop, Counters: &netfilter.Counters{},
+			}, Rules: []*netfilter.Rule{}},
 			{Name: "USER", Rules: []*netfilter.Rule{{Number: 1, Line: 8, Counters: &netfilter.Counters{}}}},
 		},
 	}}

@@ -51,9 +51,6 @@ func (a *attrs) parse(b []byte) bool {
 
 func (a *attrs) has(typ int) bool { return a.at[typ] != nil }
 
-// text returns a NUL-terminated string attribute.
-func (a *attrs) text(typ int) string { return string(trimNUL(a.at[typ])) }
-
 func trimNUL(b []byte) []byte {
 	if i := bytes.IndexByte(b, 0); i >= 0 {
 		return b[:i]

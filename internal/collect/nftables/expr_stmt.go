@@ -182,8 +182,10 @@ func (w *walker) reject() bool {
 	case t == 0 && w.ctx.l3 == nf.IP6:
 		with = "icmpv6-" + codeName(code, []string{"no-route", "admin-prohibited", "", "addr-unreachable", "port-unreachable", "policy-fail", "reject-route"})
 	case t == 0:
-		with = "icmp-" + codeName(code, []string{"net-unreachable", "host-unreachable", "prot-unreachable", "port-unreachable",
-			"", "", "", "", "", "net-prohibited", "host-prohibited", "", "", "admin-prohibited"})
+		with = "icmp-" + codeName(code, []string{
+			"net-unreachable", "host-unreachable", "prot-unreachable", "port-unreachable",
+			"", "", "", "", "", "net-prohibited", "host-prohibited", "", "", "admin-prohibited",
+		})
 	default:
 		return false
 	}

@@ -97,8 +97,10 @@ func TestUnknownExpressions(t *testing.T) {
 		"unknown set":           {[][]byte{loadMark, expr("lookup", attr(1, str("s")), attr(2, be(1))), drop()}, []string{"ext lookup", "drop"}},
 		"register arithmetic":   {[][]byte{loadMark, expr("bitwise", attr(1, be(1)), attr(2, be(1)), attr(3, be(4)), attr(6, be(3)), attr(8, be(2))), cmpMark, drop()}, []string{"ext bitwise", "drop"}},
 		"payload of no family":  {[][]byte{expr("payload", attr(1, be(1)), attr(2, be(1)), attr(3, be(12)), attr(4, be(4))), cmpMark, drop()}, []string{"match", "drop"}},
-		"half overwritten": {[][]byte{expr("meta", attr(1, be(1)), attr(2, be(6))), expr("meta", attr(1, be(9)), attr(2, be(3))), expr("cmp", attr(1, be(1)), attr(2, be(0)), attr(3, attr(1, []byte("eth0")))), drop()},
-			[]string{"ext register", "drop"}},
+		"half overwritten": {
+			[][]byte{expr("meta", attr(1, be(1)), attr(2, be(6))), expr("meta", attr(1, be(9)), attr(2, be(3))), expr("cmp", attr(1, be(1)), attr(2, be(0)), attr(3, attr(1, []byte("eth0")))), drop()},
+			[]string{"ext register", "drop"},
+		},
 	} {
 		s, missing := collectFrom(crafted(c.rule...))
 		if len(missing) > 0 {

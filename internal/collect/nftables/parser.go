@@ -233,9 +233,7 @@ func (p *parser) finish() {
 		p.name(info)
 		slices.SortStableFunc(t.Objects, func(a, b nf.Object) int { return strings.Compare(a.Kind+" "+a.Name, b.Kind+" "+b.Name) })
 	}
-	for _, m := range p.setMissing() {
-		p.missing = append(p.missing, m)
-	}
+	p.missing = append(p.missing, p.setMissing()...)
 }
 
 // setMissing reports the sets that could not be read for their types.

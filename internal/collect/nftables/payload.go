@@ -23,23 +23,43 @@ type headerField struct {
 // ipv4Header is RFC 791's. The protocol is the model's L4Proto.
 func ipv4Header() []headerField {
 	return []headerField{
-		{0, 1, "ip.version-hdrlength", ""}, {1, 1, nf.TOS, ""}, {2, 2, "ip.length", ""}, {4, 2, "ip.id", ""}, {6, 2, nf.FragOff, ""},
-		{8, 1, nf.TTL, ""}, {9, 1, nf.L4Proto, "ip.protocol"}, {10, 2, "ip.checksum", ""}, {12, 4, nf.IPSaddr, ""}, {16, 4, nf.IPDaddr, ""},
+		{0, 1, "ip.version-hdrlength", ""},
+		{1, 1, nf.TOS, ""},
+		{2, 2, "ip.length", ""},
+		{4, 2, "ip.id", ""},
+		{6, 2, nf.FragOff, ""},
+		{8, 1, nf.TTL, ""},
+		{9, 1, nf.L4Proto, "ip.protocol"},
+		{10, 2, "ip.checksum", ""},
+		{12, 4, nf.IPSaddr, ""},
+		{16, 4, nf.IPDaddr, ""},
 	}
 }
 
 // ipv6Header is RFC 8200's. The next header is not L4Proto: an extension header may stand between.
 func ipv6Header() []headerField {
 	return []headerField{
-		{0, 2, "ip6.version-class", ""}, {1, 3, "ip6.class-flowlabel", ""}, {4, 2, "ip6.length", ""}, {6, 1, "ip6.nexthdr", ""},
-		{7, 1, nf.TTL, "ip6.hoplimit"}, {8, 16, nf.IP6Saddr, ""}, {24, 16, nf.IP6Daddr, ""},
+		{0, 2, "ip6.version-class", ""},
+		{1, 3, "ip6.class-flowlabel", ""},
+		{4, 2, "ip6.length", ""},
+		{6, 1, "ip6.nexthdr", ""},
+		{7, 1, nf.TTL, "ip6.hoplimit"},
+		{8, 16, nf.IP6Saddr, ""},
+		{24, 16, nf.IP6Daddr, ""},
 	}
 }
 
 func arpHeader() []headerField {
 	return []headerField{
-		{0, 2, "arp.htype", ""}, {2, 2, "arp.ptype", ""}, {4, 1, "arp.hlen", ""}, {5, 1, "arp.plen", ""}, {6, 2, "arp.operation", ""},
-		{8, 6, "arp.saddr.ether", ""}, {14, 4, "arp.saddr.ip", ""}, {18, 6, "arp.daddr.ether", ""}, {24, 4, "arp.daddr.ip", ""},
+		{0, 2, "arp.htype", ""},
+		{2, 2, "arp.ptype", ""},
+		{4, 1, "arp.hlen", ""},
+		{5, 1, "arp.plen", ""},
+		{6, 2, "arp.operation", ""},
+		{8, 6, "arp.saddr.ether", ""},
+		{14, 4, "arp.saddr.ip", ""},
+		{18, 6, "arp.daddr.ether", ""},
+		{24, 4, "arp.daddr.ip", ""},
 	}
 }
 

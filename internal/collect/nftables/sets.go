@@ -30,13 +30,55 @@ type dataType struct {
 // dataTypes is nft's enum datatypes (include/datatype.h, nftables 1.0.6), by number. The kernel stores the number only.
 func dataTypes() []dataType {
 	h, n, s := hostEndian, networkOrder, leftAligned
-	return []dataType{{"", 0, n}, {"verdict", 0, n}, {"nf_proto", 1, h}, {"bitmask", 0, h}, {"integer", 0, n}, {"string", 0, s}, {"ll_addr", 0, n},
-		{"ipv4_addr", 4, n}, {"ipv6_addr", 16, n}, {"ether_addr", 6, n}, {"ether_type", 2, n}, {"arp_op", 2, n}, {"inet_proto", 1, n},
-		{"inet_service", 2, n}, {"icmp_type", 1, n}, {"tcp_flag", 1, n}, {"dccp_pkttype", 1, n}, {"mh_type", 1, n}, {"time", 8, h}, {"mark", 4, h},
-		{"iface_index", 4, h}, {"iface_type", 2, h}, {"realm", 4, h}, {"classid", 4, h}, {"uid", 4, h}, {"gid", 4, h}, {"ct_state", 4, h},
-		{"ct_dir", 1, h}, {"ct_status", 4, h}, {"icmpv6_type", 1, n}, {"ct_label", 16, h}, {"pkt_type", 1, h}, {"icmp_code", 1, n},
-		{"icmpv6_code", 1, n}, {"icmpx_code", 1, n}, {"devgroup", 4, h}, {"dscp", 1, n}, {"ecn", 1, n}, {"fib_addrtype", 4, h}, {"boolean", 1, h},
-		{"ct_event", 4, h}, {"ifname", 16, s}, {"igmp_type", 1, n}, {"time", 8, h}, {"hour", 4, h}, {"day", 1, h}, {"cgroupsv2", 8, h}}
+	return []dataType{
+		{"", 0, n},
+		{"verdict", 0, n},
+		{"nf_proto", 1, h},
+		{"bitmask", 0, h},
+		{"integer", 0, n},
+		{"string", 0, s},
+		{"ll_addr", 0, n},
+		{"ipv4_addr", 4, n},
+		{"ipv6_addr", 16, n},
+		{"ether_addr", 6, n},
+		{"ether_type", 2, n},
+		{"arp_op", 2, n},
+		{"inet_proto", 1, n},
+		{"inet_service", 2, n},
+		{"icmp_type", 1, n},
+		{"tcp_flag", 1, n},
+		{"dccp_pkttype", 1, n},
+		{"mh_type", 1, n},
+		{"time", 8, h},
+		{"mark", 4, h},
+		{"iface_index", 4, h},
+		{"iface_type", 2, h},
+		{"realm", 4, h},
+		{"classid", 4, h},
+		{"uid", 4, h},
+		{"gid", 4, h},
+		{"ct_state", 4, h},
+		{"ct_dir", 1, h},
+		{"ct_status", 4, h},
+		{"icmpv6_type", 1, n},
+		{"ct_label", 16, h},
+		{"pkt_type", 1, h},
+		{"icmp_code", 1, n},
+		{"icmpv6_code", 1, n},
+		{"icmpx_code", 1, n},
+		{"devgroup", 4, h},
+		{"dscp", 1, n},
+		{"ecn", 1, n},
+		{"fib_addrtype", 4, h},
+		{"boolean", 1, h},
+		{"ct_event", 4, h},
+		{"ifname", 16, s},
+		{"igmp_type", 1, n},
+		{"time", 8, h},
+		{"hour", 4, h},
+		{"day", 1, h},
+		{"cgroupsv2", 8, h},
+	}
 }
 
 // setInfo is a set and how to read its keys.
@@ -74,8 +116,10 @@ func (s *setInfo) agrees(i int, l *load) bool {
 // parseSet reads NFT_MSG_NEWSET: NAME 2, FLAGS 3, KEY_TYPE 4, KEY_LEN 5, DATA_TYPE 6, DATA_LEN 7, DESC 9, USERDATA 13.
 func (p *parser) parseSet(a *attrs) *setInfo {
 	flags := a.u32(3)
-	s := &setInfo{set: &nf.Set{Name: p.shared.text(a.at[2]), Map: flags&setMap != 0, Dynamic: flags&setEval != 0},
-		keyLen: int(a.u32(5)), data: int(a.u32(7)), interval: flags&setInterval != 0}
+	s := &setInfo{
+		set:    &nf.Set{Name: p.shared.text(a.at[2]), Map: flags&setMap != 0, Dynamic: flags&setEval != 0},
+		keyLen: int(a.u32(5)), data: int(a.u32(7)), interval: flags&setInterval != 0,
+	}
 	s.set.Verdicts = s.set.Map && a.u32(6) == typeVerdict
 	s.types = p.types(a.u32(4), s.keyLen, fieldLengths(a.at[9]))
 	if s.types == nil {

@@ -32,8 +32,10 @@ type opKey struct {
 const block = 1024
 
 func newShared() *shared {
-	return &shared{headers: newLayouts(), matches: xtMatches(), targets: xtTargets(), bits: bitFields(), fields: map[nf.Field][]nf.Operand{}, ops: map[opKey]nf.Op{},
-		verdicts: map[nf.Verdict]nf.Op{}, stmts: map[nf.Stmt]nf.Op{}, names: map[string]string{}, loads: map[keyField]*load{}, payloads: map[payloadKey]*load{}, verdictOf: map[nf.Verdict]*nf.Verdict{}}
+	return &shared{
+		headers: newLayouts(), matches: xtMatches(), targets: xtTargets(), bits: bitFields(), fields: map[nf.Field][]nf.Operand{}, ops: map[opKey]nf.Op{},
+		verdicts: map[nf.Verdict]nf.Op{}, stmts: map[nf.Stmt]nf.Op{}, names: map[string]string{}, loads: map[keyField]*load{}, payloads: map[payloadKey]*load{}, verdictOf: map[nf.Verdict]*nf.Verdict{},
+	}
 }
 
 func (s *shared) interval(in nf.Interval) []nf.Interval {

@@ -47,6 +47,7 @@ func matchStatistic(i *info, rev uint32, _ nf.Family) (string, bool) {
 func matchICMP(i *info, rev uint32, _ nf.Family) (string, bool) {
 	return icmpText(i, "--icmp-type", rev)
 }
+
 func matchICMP6(i *info, rev uint32, _ nf.Family) (string, bool) {
 	return icmpText(i, "--icmpv6-type", rev)
 }

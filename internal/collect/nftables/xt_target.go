@@ -12,11 +12,15 @@ func targetNone(*info, uint32, nf.Family) (string, bool) { return "", true }
 
 // targetReject: ipt_reject_info and ip6t_reject_info: enum with (netfilter_ipv4/ipt_REJECT.h, netfilter_ipv6/ip6t_REJECT.h).
 func targetReject(i *info, rev uint32, fam nf.Family) (string, bool) {
-	names := []string{"icmp-net-unreachable", "icmp-host-unreachable", "icmp-proto-unreachable", "icmp-port-unreachable", "",
-		"icmp-net-prohibited", "icmp-host-prohibited", "tcp-reset", "icmp-admin-prohibited"}
+	names := []string{
+		"icmp-net-unreachable", "icmp-host-unreachable", "icmp-proto-unreachable", "icmp-port-unreachable", "",
+		"icmp-net-prohibited", "icmp-host-prohibited", "tcp-reset", "icmp-admin-prohibited",
+	}
 	if fam == nf.IP6 {
-		names = []string{"icmp6-no-route", "icmp6-adm-prohibited", "", "icmp6-addr-unreachable", "icmp6-port-unreachable", "", "tcp-reset",
-			"icmp6-policy-fail", "icmp6-reject-route"}
+		names = []string{
+			"icmp6-no-route", "icmp6-adm-prohibited", "", "icmp6-addr-unreachable", "icmp6-port-unreachable", "", "tcp-reset",
+			"icmp6-policy-fail", "icmp6-reject-route",
+		}
 	}
 	with := i.u32(0)
 	if int(with) >= len(names) || names[with] == "" || rev != 0 {

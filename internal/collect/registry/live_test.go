@@ -120,7 +120,9 @@ func stateOf(t *testing.T, ns *lab.Netns) string {
 	var all strings.Builder
 	for _, argv := range [][]string{
 		{"cat", "/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"},
-		{"nft", "-a", "list", "ruleset"}, {"ip", "-o", "link"}, {"ip", "netns", "list-id"},
+		{"nft", "-a", "list", "ruleset"},
+		{"ip", "-o", "link"},
+		{"ip", "netns", "list-id"},
 		{"sh", "-c", "grep -rs . /proc/sys/net/netfilter /proc/sys/net/ipv4 /proc/sys/net/ipv6 || true"},
 	} {
 		out, err := ns.Output(argv...)

@@ -121,7 +121,8 @@ func (n *Node) sleeper(t *testing.T) int {
 
 func (n *Node) checks() []check {
 	return append(append(append(n.fileChecks(), n.commandChecks()...), n.netlinkChecks()...), n.namespaceCheck(), check{
-		"unknown kind", host.Need{Kind: "smell", Args: []string{"x"}},
+		"unknown kind",
+		host.Need{Kind: "smell", Args: []string{"x"}},
 		func(t *testing.T, a *host.Answer) {
 			if a.Err == "" || a.Absent {
 				t.Errorf("want an error, have %+v", a)

@@ -57,8 +57,13 @@ func Generate(seed uint64, universe Universe) Case {
 	g := &generator{Rand: NewRand(seed), family: universe.Family, universe: universe}
 	c := Case{Seed: seed, Family: universe.Family, Reflect: seed%5 == 1}
 	mixes := [][]netfilter.Backend{
-		{netfilter.Legacy}, {netfilter.NFTables}, {netfilter.IPTablesNFT}, {netfilter.NFTables},
-		{netfilter.Legacy}, {netfilter.Legacy, netfilter.NFTables}, {netfilter.IPTablesNFT, netfilter.NFTables},
+		{netfilter.Legacy},
+		{netfilter.NFTables},
+		{netfilter.IPTablesNFT},
+		{netfilter.NFTables},
+		{netfilter.Legacy},
+		{netfilter.Legacy, netfilter.NFTables},
+		{netfilter.IPTablesNFT, netfilter.NFTables},
 	}
 	for _, backend := range mixes[seed%uint64(len(mixes))] {
 		d := Document{Backend: backend, Family: universe.Family}

@@ -57,10 +57,8 @@ func offsetBy(a netip.Addr, n uint32) netip.Addr {
 // RST: all without RST, and SYN only together with ACK or FIN.
 func invalidFlags() []uint8 {
 	flags := []uint8{lab.ACK, lab.ACK, lab.ACK, lab.ACK, lab.PSH | lab.ACK, lab.FIN | lab.ACK, lab.SYN | lab.ACK}
-	for _, f := range []uint8{0, lab.FIN, lab.PSH, lab.URG, lab.FIN | lab.SYN, lab.FIN | lab.PSH | lab.URG, lab.URG | lab.ACK} {
-		flags = append(flags, f)
-	}
-	return append(flags, lab.ACK|lab.ECE, lab.ACK|lab.CWR)
+	return append(flags, 0, lab.FIN, lab.PSH, lab.URG, lab.FIN|lab.SYN, lab.FIN|lab.PSH|lab.URG, lab.URG|lab.ACK,
+		lab.ACK|lab.ECE, lab.ACK|lab.CWR)
 }
 
 // Probes draws n segments with distinct tuples.
