@@ -47,6 +47,9 @@ func (n *Node) Packet(q packetpath.Query) (packetpath.Answer, error) {
 	return n.doubt(a), err
 }
 
+// Evaluated is the node as the packet-path evaluator has it. It must not be changed.
+func (n *Node) Evaluated() *packetpath.Node { return n.packets }
+
 // ask puts a question of ours; what keeps it from being answered makes the answer depend on that.
 func (n *Node) ask(q packetpath.Query) packetpath.Answer {
 	a, err := n.path.Evaluate(q)

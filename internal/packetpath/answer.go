@@ -30,10 +30,11 @@ func (f fate) side() side {
 // settled is a leaf with what the answer needs of it.
 type settled struct {
 	leaf
-	size    float64
-	point   point
-	certain bool
-	classes []*class // the leaf's own class, or all that were folded into it
+	size     float64
+	point    point
+	certain  bool
+	classes  []*class // the leaf's own class, or all that were folded into it
+	deciders []ruleID // of each
 }
 
 // foldAbove is how many classes are listed one by one; beyond it those of one fate are folded into one outcome.
@@ -83,6 +84,7 @@ func (x *settled) addTo(out []settled, s *setup, at map[foldKey]int, folding boo
 		k = foldKey{x.fate, x.certain, x.leaf.reset, strings.Join(x.assuming(), "\n")}
 		if j, ok := at[k]; ok {
 			out[j].classes = append(out[j].classes, x.class)
+			out[j].deciders = append(out[j].deciders, x.decider())
 			out[j].size += x.size
 			return out
 		}
@@ -95,7 +97,7 @@ func (x *settled) addTo(out []settled, s *setup, at map[foldKey]int, folding boo
 		x.size = size
 		at[k] = len(out)
 	}
-	x.classes = []*class{x.class}
+	x.classes, x.deciders = []*class{x.class}, []ruleID{x.decider()}
 	return append(out, *x)
 }
 

@@ -26,16 +26,24 @@ func flagsText(b uint8) string {
 
 // outcome describes a settled class.
 func (x *settled) outcome(s *setup) Outcome {
-	id := x.by
-	if x.fate.side() == passes && id.chain == nil {
-		id = x.accept.id()
+	byReset := x.leaf.reset && x.fate.side() == stops
+	o := Outcome{
+		Fate: string(x.fate), Region: regionText(s, x.class), Witness: s.packet(&x.point), By: x.decider().ref(&x.point, byReset),
+		classes: x.classes, deciders: x.deciders, byReset: byReset, setup: s,
 	}
-	o := Outcome{Fate: string(x.fate), Region: regionText(s, x.class), Witness: s.packet(&x.point), By: id.ref(&x.point, x.leaf.reset && x.fate.side() == stops), classes: x.classes, setup: s}
 	if len(x.classes) > 1 {
 		o.Region = fmt.Sprintf("%d regions, the largest: %s", len(x.classes), cmpOr(o.Region, "all"))
 	}
 	o.Assuming = x.assuming()
 	return o
+}
+
+// decider is the rule that ended the class's way, or that let it through.
+func (x *settled) decider() ruleID {
+	if x.fate.side() == passes && x.by.chain == nil {
+		return x.accept.id()
+	}
+	return x.by
 }
 
 // assuming lists what the class takes for granted, oldest first.

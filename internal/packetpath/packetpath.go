@@ -153,8 +153,10 @@ type Outcome struct {
 	By       *netfilter.RuleRef `json:"by,omitempty"`
 	Assuming []string           `json:"assuming,omitempty"` // undecided predicates that this class assumes
 
-	classes []*class
-	setup   *setup
+	classes  []*class
+	deciders []ruleID // of each class
+	byReset  bool     // what they took is the RST
+	setup    *setup
 }
 
 // Packet is one concrete packet.

@@ -1,6 +1,10 @@
 package packetpath
 
-import "github.com/ctaudit/ctaudit/internal/netfilter"
+import (
+	"slices"
+
+	"github.com/ctaudit/ctaudit/internal/netfilter"
+)
 
 // Segment is one concrete TCP segment with every header field that a rule can read.
 type Segment struct {
@@ -13,9 +17,8 @@ type Segment struct {
 	Window   uint16
 }
 
-// Holds reports whether the segment belongs to the outcome. Every segment of the question belongs to one outcome, or to
-// several that assume different things.
-func (o *Outcome) Holds(g Segment) bool {
+// point is the segment as classes are asked for it.
+func (g *Segment) point() point {
 	p := point{flags: g.Bits}
 	for d, v := range map[dim]uint64{
 		dSport: uint64(g.Sport), dDport: uint64(g.Dport), dTTL: uint64(g.TTL), dLength: uint64(g.Length), dTOS: uint64(g.TOS),
@@ -24,10 +27,23 @@ func (o *Outcome) Holds(g Segment) bool {
 		p.value[d] = netfilter.Num(v)
 	}
 	p.value[dSaddr], p.value[dDaddr] = netfilter.Addr(g.Src), netfilter.Addr(g.Dst)
-	for _, c := range o.classes {
+	return p
+}
+
+// Holds reports whether the segment belongs to the outcome. Every segment of the question belongs to one outcome, or to
+// several that assume different things.
+func (o *Outcome) Holds(g Segment) bool {
+	p := g.point()
+	return slices.ContainsFunc(o.classes, func(c *class) bool { return c.contains(&p) })
+}
+
+// DecidedBy is the rule or policy that decides for a segment of the outcome; By is the one for its witness. Nil: none did.
+func (o *Outcome) DecidedBy(g Segment) *netfilter.RuleRef {
+	p := g.point()
+	for i, c := range o.classes {
 		if c.contains(&p) {
-			return true
+			return o.deciders[i].ref(&p, o.byReset)
 		}
 	}
-	return false
+	return nil
 }

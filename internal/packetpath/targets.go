@@ -176,10 +176,33 @@ func (r *ruleRun) reject(v *netfilter.Verdict, c *class) {
 	d.accept = &acceptance{id, 99}
 	d.steps = &stepNode{step{r.base, r.packet(), "reject", id}, rest.steps}
 	if r.base.table.Family == netfilter.Netdev {
-		r.wire = append(r.wire, &d) // nft_reject_netdev.c hands the RST to the device: no OUTPUT, no POSTROUTING
+		r.rejectOnWire(&d)
 		return
 	}
 	r.resets = append(r.resets, &d)
+}
+
+// rejectOnWire: nft_reject_netdev.c hands the RST to the device: no OUTPUT, no POSTROUTING. It is not sent for a segment with
+// a bad checksum, and an Ethernet frame's padding, which is still there at ingress, counts as part of it where the hardware
+// has not verified the checksum (nf_reject_ipv4.c, nf_reject_ip_tcphdr_get(); seen on 6.18). An IPv6 segment is never padded.
+func (r *ruleRun) rejectOnWire(c *class) {
+	const payload = 46 // bytes, of the shortest Ethernet frame
+	if r.view.family == netfilter.IP && r.view.hook == netfilter.Ingress {
+		short := box{atoms: []dimAtom{{dLength, nums(0, payload-1)}}}
+		padded, rest := cutClass(c, &short)
+		if padded != nil {
+			const text = "the padding of a short frame spoils its checksum"
+			silent, answered := *padded, *padded
+			silent.state, answered.state = padded.with(text, true, fresh), padded.with(text, false, fresh)
+			r.dirty++
+			r.end(&silent, fateDropped, r.id())
+			r.wire = append(r.wire, &answered)
+		}
+		if c = rest; c == nil {
+			return
+		}
+	}
+	r.wire = append(r.wire, c)
 }
 
 var withRST = flagsWhere(func(b uint8) bool { return b&rst != 0 })

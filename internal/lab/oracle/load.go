@@ -19,10 +19,8 @@ var refusedLine = regexp.MustCompile(`(?m)/dev/stdin:(\d+):\d+-\d+: Error|line:?
 // times. The case returned is what was loaded.
 func (c Case) Load(n *lab.Netns) (Case, error) {
 	loaded := Case{Seed: c.Seed, Family: c.Family, Reflect: c.Reflect}
-	if c.Reflect {
-		if err := errors.Join(n.Sysctl("net.ipv4.fwmark_reflect", "1"), n.Sysctl("net.ipv6.fwmark_reflect", "1")); err != nil {
-			return c, err
-		}
+	if err := c.settings(n); err != nil {
+		return c, err
 	}
 	for _, d := range c.Documents {
 		var err error
@@ -42,6 +40,26 @@ func (c Case) Load(n *lab.Netns) (Case, error) {
 		loaded.Documents = append(loaded.Documents, d)
 	}
 	return loaded, nil
+}
+
+// Exactly loads the case's documents as they stand.
+func (c Case) Exactly(n *lab.Netns) error {
+	if err := c.settings(n); err != nil {
+		return err
+	}
+	for _, d := range c.Documents {
+		if err := n.Load(d.Backend, d.Family, d.Text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c Case) settings(n *lab.Netns) error {
+	if !c.Reflect {
+		return nil
+	}
+	return errors.Join(n.Sysctl("net.ipv4.fwmark_reflect", "1"), n.Sysctl("net.ipv6.fwmark_reflect", "1"))
 }
 
 // withoutRefused cuts the rules out that the tool's message names. Only rules are cut, so that no chain is lost.

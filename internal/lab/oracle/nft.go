@@ -271,7 +271,7 @@ func (g *generator) nftVerdict(chains []string, inward bool) string {
 	if len(chains) > 0 && g.chance(30) {
 		return g.one("jump ", "goto ") + g.one(chains...)
 	}
-	all := []string{"accept", "accept", "drop", "drop", "return", "continue", ""}
+	all := []string{"accept", "accept", "drop", "counter drop", "counter drop", "return", "continue", ""}
 	if inward {
 		all = append(all, "reject with tcp reset", "reject with tcp reset", "reject")
 	}

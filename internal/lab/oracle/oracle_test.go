@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,6 +23,7 @@ import (
 	"github.com/ctaudit/ctaudit/internal/lab/oracle"
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 	"github.com/ctaudit/ctaudit/internal/packetpath"
+	"github.com/ctaudit/ctaudit/internal/packetpath/replay"
 	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
 
@@ -43,15 +43,12 @@ func durationEnv() time.Duration {
 }
 
 // read is the node as our own collectors see it.
-func read(b *lab.Bench) (*facts.Node, *snapshot.Document, error) {
+func read(b *lab.Bench) (*snapshot.Document, error) {
 	local := host.Local(host.LocalOptions{Namespace: b.Node.Path()})
 	doc, _, err := collect.Run(context.Background(), local, registry.All(), collect.Options{
 		Only: []string{"sysctl", "iptables", "nftables", "topology"},
 	})
-	if err != nil {
-		return nil, nil, err
-	}
-	return facts.Of(doc), doc, nil
+	return doc, err
 }
 
 // question asks about everything that may come in by one port: A, what the node takes itself, or B, what it forwards.
@@ -61,7 +58,7 @@ func question(b *lab.Bench, port int, u oracle.Universe) packetpath.Query {
 		Src:   []netip.Prefix{b.Sources(port, u.Family)},
 		Dst:   []netip.Prefix{hostPrefix(b.Address(port, u.Family))},
 		Sport: []packetpath.PortRange{{From: 1, To: 65535}}, Dport: []packetpath.PortRange{{From: 1, To: 65535}},
-		Flags: flagsAsked(),
+		Flags: replay.WithoutRST(),
 	}
 	if u.Through {
 		q.Question, q.Out, q.Dst = packetpath.B, b.Interface(1-port), []netip.Prefix{b.Sources(1-port, u.Family)}
@@ -79,117 +76,29 @@ func put(b *lab.Bench, u oracle.Universe, probes []lab.Probe) ([]lab.Fate, error
 
 func hostPrefix(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
-// flagsAsked are all combinations without RST: those that the universe draws are among them.
-func flagsAsked() []uint8 {
-	var out []uint8
-	for f := range 256 {
-		if f&lab.RST == 0 {
-			out = append(out, uint8(f))
-		}
-	}
-	return out
-}
-
 // segment is a probe as the evaluator takes it: what [lab.Segment.Frame] puts on the wire.
 func segment(b *lab.Bench, p lab.Probe) packetpath.Segment {
-	length := uint16(40)
-	if p.Src.Addr().Is6() {
-		length = 60
-	}
-	return packetpath.Segment{
-		Packet: packetpath.Packet{
-			In: b.Interface(p.Port), Src: p.Src.Addr(), Dst: p.Dst.Addr(), Sport: p.Src.Port(), Dport: p.Dst.Port(),
-		},
-		Bits: p.Flags, TTL: 64, Length: length, Seq: p.Seq, Ack: p.Segment.Ack, Window: 1024,
-	}
+	g := replay.Plain(b.Interface(p.Port), p.Src, p.Dst, p.Flags)
+	g.Seq, g.Ack = p.Seq, p.Segment.Ack
+	return g
 }
 
-// tally counts what the comparison saw, so that a run that decided nothing does not pass for a good one.
+// tally sums up a run.
 type tally struct {
-	cases, refused             int
-	packets, undecided, resets int
-	assumed                    map[string]int // how often each undecided condition was in the way
+	replay.Tally
+	cases, refused, counters int
 }
 
-// disagreement compares one probe with the outcomes that hold it; empty when the kernel did what was foretold.
-func (t *tally) disagreement(a *packetpath.Answer, g packetpath.Segment, kernel lab.Fate) string {
-	t.packets++
-	if kernel == lab.Reset {
-		t.resets++
-	}
-	var held []packetpath.Outcome
-	for i := range a.Outcomes {
-		if a.Outcomes[i].Holds(g) {
-			held = append(held, a.Outcomes[i])
-		}
-	}
-	certain := slices.DeleteFunc(slices.Clone(held), func(o packetpath.Outcome) bool {
-		return len(o.Assuming) > 0 || o.Fate == "depends"
-	})
-	switch {
-	case len(held) == 0:
-		return "no outcome holds it"
-	case len(certain) > 1, len(certain) == 1 && len(held) > 1:
-		return "several outcomes hold it"
-	case len(certain) == 1:
-		return contradiction(certain[0], kernel)
-	}
-	t.undecided++
-	if t.assumed == nil {
-		t.assumed = map[string]int{}
-	}
-	for _, text := range held[0].Assuming {
-		t.assumed[strings.TrimSuffix(strings.TrimPrefix(text, "not ("), ")")]++
-	}
-	for _, o := range held {
-		// An order of tied chains is one of several, and only their common verdict is the answer's.
-		if o.Fate == "depends" || slices.Contains(o.Assuming, anOrder) || contradiction(o, kernel) == "" {
-			return ""
-		}
-	}
-	return "every outcome foretells something else"
+// exchanged is a ruleset that was loaded, what was sent, and what the kernel did.
+type exchanged struct {
+	loaded   oracle.Case
+	universe oracle.Universe
+	probes   []lab.Probe
+	fates    []lab.Fate
+	doc      *snapshot.Document // read behind the packets, with the counters that they raised
 }
 
-// anOrder is what an outcome assumes when the kernel did not tell in which order it runs chains of equal priority.
-const anOrder = "the order in which base chains of equal priority were registered"
-
-// contradiction holds an outcome against the kernel. A rejected packet's ICMP error may itself be dropped on its way out.
-func contradiction(o packetpath.Outcome, kernel lab.Fate) string {
-	ok := false
-	switch o.Fate {
-	case "reset":
-		ok = kernel == lab.Reset
-	case "dropped":
-		ok = kernel == lab.Silence
-	case "rejected-icmp":
-		ok = kernel != lab.Reset
-	}
-	if ok {
-		return ""
-	}
-	return "foretold: " + o.Fate
-}
-
-// whole compares the answer's own summary with all the packets of one port.
-func whole(a *packetpath.Answer, fates []lab.Fate) string {
-	resets := 0
-	for _, f := range fates {
-		if f == lab.Reset {
-			resets++
-		}
-	}
-	switch {
-	case a.Reset == packetpath.ResetNo && resets > 0:
-		return fmt.Sprintf("the answer says no RST, the kernel sent %d", resets)
-	case a.Reset == packetpath.ResetYes && resets < len(fates):
-		return fmt.Sprintf("the answer says a RST for all, the kernel sent %d for %d", resets, len(fates))
-	case a.Verdict == packetpath.Dropped && resets > 0:
-		return fmt.Sprintf("the answer says dropped, the kernel sent %d RSTs", resets)
-	}
-	return ""
-}
-
-// runCase loads, reads back, evaluates once a port, sends, and compares. The error is a disagreement with its reproducer.
+// runCase loads, sends, reads back, evaluates once a port, and compares. The error is a disagreement with its reproducer.
 func (t *tally) runCase(b *lab.Bench, c oracle.Case, u oracle.Universe) error {
 	t.cases++
 	loaded, err := c.Load(b.Node)
@@ -197,24 +106,118 @@ func (t *tally) runCase(b *lab.Bench, c oracle.Case, u oracle.Universe) error {
 		t.refused++
 		return nil
 	}
-	node, doc, err := read(b)
-	if err != nil {
-		return err
-	}
-	probes := u.Probes(oracle.NewRand(c.Seed), *packets)
-	fates, err := put(b, u, probes)
-	if err != nil {
+	x := exchanged{loaded: loaded, universe: u, probes: u.Probes(oracle.NewRand(c.Seed), *packets)}
+	if err := x.run(b); err != nil {
 		return fmt.Errorf("%w\n%s", err, loaded)
 	}
-	if err := t.compare(b, u, node, probes, fates); err != nil {
-		return fmt.Errorf("%w\n%s\nmissing: %v", err, loaded, missing(doc))
-	}
-	if bare, ok := withoutTools(doc); ok {
-		if err := t.compare(b, u, facts.Of(bare), probes, fates); err != nil {
-			return fmt.Errorf("read by netlink alone: %w\n%s", err, loaded)
+	err = t.compare(b, &x, x.doc)
+	if bare, ok := withoutTools(x.doc); ok && err == nil {
+		if err = t.compare(b, &x, bare); err != nil {
+			err = fmt.Errorf("read by netlink alone: %w", err)
 		}
 	}
+	if err != nil {
+		return fmt.Errorf("%w\nmissing: %v\nshrunken:\n%s\nfrom:\n%s", err, missing(x.doc), reproducer(&x, err), loaded)
+	}
+	return recorded.add(x.replay(b, facts.Of(x.doc), fmt.Sprintf("seed %d", c.Seed)))
+}
+
+// run sends the probes and reads the node.
+func (x *exchanged) run(b *lab.Bench) (err error) {
+	if x.fates, err = put(b, x.universe, x.probes); err != nil {
+		return err
+	}
+	x.doc, err = read(b)
+	return err
+}
+
+// replay is the exchange in the form that needs no kernel: one question a port.
+func (x *exchanged) replay(b *lab.Bench, node *facts.Node, name string) *replay.Case {
+	c := &replay.Case{Name: name, Reflect: x.loaded.Reflect, Node: node.Evaluated()}
+	for _, d := range x.loaded.Documents {
+		c.Documents = append(c.Documents, replay.Document(d))
+	}
+	for port := range x.universe.Links {
+		asked := replay.Asked{Query: question(b, port, x.universe)}
+		for i, p := range x.probes {
+			if p.Port == port {
+				asked.Packets = append(asked.Packets, replay.Packet{Segment: segment(b, p), Fate: replay.Fate(x.fates[i].String())})
+			}
+		}
+		c.Asked = append(c.Asked, asked)
+	}
+	return c
+}
+
+// compare evaluates once a port and compares every probe, then the counters of the rules that dropped.
+func (t *tally) compare(b *lab.Bench, x *exchanged, doc *snapshot.Document) error {
+	node := facts.Of(doc)
+	counts := replay.NewCounts(node.Evaluated().Ruleset)
+	for _, asked := range x.replay(b, node, "").Asked {
+		answer, err := node.Packet(asked.Query)
+		if err != nil {
+			return err
+		}
+		if err := t.Compare(&answer, asked.Packets); err != nil {
+			return err
+		}
+		counts.Take(&answer, asked.Packets)
+	}
+	why := counts.Check()
+	t.counters += counts.Rules
+	if why != "" {
+		return errors.New(why)
+	}
 	return nil
+}
+
+// reproducer shrinks a disagreement to the rules and the packet that it takes.
+func reproducer(x *exchanged, found error) string {
+	probes := x.probes
+	if d := replay.AsDisagreement(found); d != nil && d.Index >= 0 {
+		probes = slices.DeleteFunc(slices.Clone(probes), func(p lab.Probe) bool {
+			return p.Src != netip.AddrPortFrom(d.Packet.Segment.Src, d.Packet.Segment.Sport) ||
+				p.Dst != netip.AddrPortFrom(d.Packet.Segment.Dst, d.Packet.Segment.Dport)
+		})
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	last := ""
+	oracle.Shrink(x.loaded, func(c oracle.Case) bool {
+		if time.Now().After(deadline) {
+			return false
+		}
+		text, bad := again(c, x.universe, probes)
+		if bad {
+			last = text
+		}
+		return bad
+	})
+	if last == "" {
+		return "(it did not happen again)"
+	}
+	return last
+}
+
+// again runs a case as it stands and returns it as txtar when the evaluator and the kernel still disagree.
+func again(c oracle.Case, u oracle.Universe, probes []lab.Probe) (string, bool) {
+	b, err := lab.NewBench()
+	if err != nil {
+		return "", false
+	}
+	defer b.Close()
+	x := exchanged{loaded: c, universe: u, probes: probes}
+	if c.Exactly(b.Node) != nil || x.run(b) != nil {
+		return "", false
+	}
+	why := new(tally).compare(b, &x, x.doc)
+	if bare, ok := withoutTools(x.doc); ok && why == nil {
+		why = new(tally).compare(b, &x, bare)
+	}
+	if why == nil {
+		return "", false
+	}
+	text, err := replay.Format(x.replay(b, facts.Of(x.doc), why.Error()))
+	return string(text), err == nil
 }
 
 // withoutTools is what a node without iptables binaries would show: its iptables-nft tables as netlink has them.
@@ -225,46 +228,6 @@ func withoutTools(doc *snapshot.Document) (*snapshot.Document, bool) {
 	})
 	bare.IPTables.NFTRead = nil
 	return &bare, len(bare.IPTables.Tables) < len(doc.IPTables.Tables)
-}
-
-// compare evaluates once a port and compares every probe.
-func (t *tally) compare(b *lab.Bench, u oracle.Universe, node *facts.Node, probes []lab.Probe, fates []lab.Fate) error {
-	for port := range b.Range.Ports {
-		answer, err := node.Packet(question(b, port, u))
-		if err != nil {
-			return err
-		}
-		var errs []error
-		var here []lab.Fate
-		for i, p := range probes {
-			if p.Port != port {
-				continue
-			}
-			here = append(here, fates[i])
-			if why := t.disagreement(&answer, segment(b, p), fates[i]); why != "" {
-				errs = append(errs, fmt.Errorf("%s in by %s: the kernel: %s; %s\n%s", p.Segment, b.Interface(port), fates[i], why,
-					explain(&answer, segment(b, p))))
-			}
-		}
-		if why := whole(&answer, here); why != "" {
-			errs = append(errs, errors.New(why))
-		}
-		if len(errs) > 0 {
-			return fmt.Errorf("%d disagreements, the first: %w", len(errs), errs[0])
-		}
-	}
-	return nil
-}
-
-// explain lists the outcomes that hold the segment.
-func explain(a *packetpath.Answer, g packetpath.Segment) string {
-	var b strings.Builder
-	for _, o := range a.Outcomes {
-		if o.Holds(g) {
-			fmt.Fprintf(&b, "  %s, %s, by %+v, assuming %q\n", o.Fate, o.Region, o.By, o.Assuming)
-		}
-	}
-	return b.String()
 }
 
 func missing(doc *snapshot.Document) []snapshot.Missing {
@@ -279,28 +242,22 @@ func missing(doc *snapshot.Document) []snapshot.Missing {
 
 // add sums up another tally.
 func (t *tally) add(o *tally) {
-	t.cases, t.refused, t.packets = t.cases+o.cases, t.refused+o.refused, t.packets+o.packets
-	t.undecided, t.resets = t.undecided+o.undecided, t.resets+o.resets
-	for text, n := range o.assumed {
-		if t.assumed == nil {
-			t.assumed = map[string]int{}
-		}
-		t.assumed[text] += n
-	}
+	t.cases, t.refused, t.counters = t.cases+o.cases, t.refused+o.refused, t.counters+o.counters
+	t.Add(&o.Tally)
 }
 
 // report fails a run that proved too little.
 func (t *tally) report(tt *testing.T) {
-	tt.Logf("%d rulesets (%d refused), %d segments, %d of them answered by a RST, %d undecided",
-		t.cases, t.refused, t.packets, t.resets, t.undecided)
-	for _, text := range slices.Sorted(maps.Keys(t.assumed)) {
-		tt.Logf("undecided %6d times: %s", t.assumed[text], text)
+	tt.Logf("%d rulesets (%d refused), %d segments, %d of them answered by a RST, %d undecided; %d counters of dropping rules",
+		t.cases, t.refused, t.Packets, t.Resets, t.Undecided, t.counters)
+	for _, text := range slices.Sorted(maps.Keys(t.Assumed)) {
+		tt.Logf("undecided %6d times: %s", t.Assumed[text], text)
 	}
 	if t.refused*20 > t.cases {
 		tt.Errorf("%d of %d rulesets were refused", t.refused, t.cases)
 	}
-	if t.undecided*4 > t.packets {
-		tt.Errorf("%d of %d segments were left undecided", t.undecided, t.packets)
+	if t.Undecided*4 > t.Packets {
+		tt.Errorf("%d of %d segments were left undecided", t.Undecided, t.Packets)
 	}
 }
 
