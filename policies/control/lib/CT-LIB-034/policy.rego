@@ -24,17 +24,23 @@ dead := [a | some a in input.persisted.all; a.dead]
 
 by_file := {file: here |
 	some a in dead
-	file := a.file
-	here := [x | some x in dead; x.file == file]
+	file := name_of(a)
+	here := [x | some x in dead; name_of(x) == file]
 }
+
+# A snapshot may come from anywhere: a file without a name is still a finding.
+name_of(line) := line.file if {
+	is_string(line.file)
+	line.file != ""
+} else := "a file without a name"
 
 scripts := {file: here |
 	some m in mentions
-	file := m.file
-	here := [x | some x in mentions; x.file == file]
+	file := name_of(m)
+	here := [x | some x in mentions; name_of(x) == file]
 }
 
-mentions := [m | some m in object.get(input.persisted, "mentions", []); m.dead; not by_file[m.file]]
+mentions := [m | some m in object.get(input.persisted, "mentions", []); m.dead; not by_file[name_of(m)]]
 
 results contains result.unknown("node", sprintf("%s.", [persisted.gap.why]), node.hint([persisted.gap])) if {
 	not persisted.read

@@ -95,3 +95,7 @@ test_boot_script_with_the_living_key_passes if {
 	living := object.union(script, {"dead": false})
 	judge(fixture.patch(fixture.docker, {"persisted": {"mentions": [living]}})).outcome == "pass"
 }
+
+test_a_file_without_a_name_is_still_found if {
+	judge(with_file(fixture.docker, [object.union(dead, {"file": ""})])).subject == "a file without a name"
+}
