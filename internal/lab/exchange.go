@@ -90,13 +90,19 @@ func (x *exchange) pinned(probes []Probe, run func() error) error {
 		}
 		x.index[key] = i
 	}
+	return OnCPU(x.CPU, run)
+}
+
+// OnCPU runs f on a thread that stays on one of the CPUs that the process may use, counted from 0; it wraps. What f sends
+// passes the kernel's per-CPU backlog in order.
+func OnCPU(nth int, f func() error) error {
 	return onThread(func() error {
-		release, err := pin(x.CPU)
+		release, err := pin(nth)
 		if err != nil {
 			return err
 		}
 		defer release()
-		return run()
+		return f()
 	})
 }
 
@@ -155,8 +161,21 @@ func (p *Port) sendFence() error {
 
 // collect reads a port until its fence comes back.
 func (x *exchange) collect(port int, deadline time.Time) error {
+	return x.Ports[port].awaitFence(deadline, func(packet gopacket.Packet) { x.note(port, packet) })
+}
+
+// Fence puts an ARP question to the node and hands every frame that comes in before its answer to see. When it returns, the
+// node has done with all that was sent before from the same CPU (see [OnCPU]).
+func (p *Port) Fence(timeout time.Duration, see func(gopacket.Packet)) error {
+	if err := p.sendFence(); err != nil {
+		return err
+	}
+	return p.awaitFence(time.Now().Add(timeout), see)
+}
+
+func (p *Port) awaitFence(deadline time.Time, see func(gopacket.Packet)) error {
 	for {
-		frame, err := x.Ports[port].Wire.Receive(time.Until(deadline))
+		frame, err := p.Wire.Receive(time.Until(deadline))
 		if err != nil {
 			return err
 		}
@@ -167,7 +186,7 @@ func (x *exchange) collect(port int, deadline time.Time) error {
 		if arp, ok := packet.Layer(layers.LayerTypeARP).(*layers.ARP); ok && arp.Operation == layers.ARPReply {
 			return nil
 		}
-		x.note(port, packet)
+		see(packet)
 	}
 }
 

@@ -21,22 +21,25 @@ const (
 	CWR
 )
 
-// Segment is a TCP segment without payload.
+// Segment is a TCP segment.
 type Segment struct {
 	Src, Dst netip.AddrPort
 	Flags    uint8
 	Seq, Ack uint32
+	Window   uint16 // as the header has it, not scaled; 0 is sent as 1024, except in a RST
+	Options  []layers.TCPOption
+	Payload  []byte
 }
 
-// Frame is the segment as an Ethernet frame with correct checksums, hop limit 64 and a window of 1024, a RST's being 0.
+// Frame is the segment as an Ethernet frame with correct checksums and hop limit 64.
 func (s Segment) Frame(src, dst net.HardwareAddr) ([]byte, error) {
 	tcp := &layers.TCP{
-		SrcPort: layers.TCPPort(s.Src.Port()), DstPort: layers.TCPPort(s.Dst.Port()), Seq: s.Seq, Ack: s.Ack, Window: 1024,
+		SrcPort: layers.TCPPort(s.Src.Port()), DstPort: layers.TCPPort(s.Dst.Port()), Seq: s.Seq, Ack: s.Ack, Window: s.Window,
 		FIN: s.Flags&FIN != 0, SYN: s.Flags&SYN != 0, RST: s.Flags&RST != 0, PSH: s.Flags&PSH != 0,
-		ACK: s.Flags&ACK != 0, URG: s.Flags&URG != 0, ECE: s.Flags&ECE != 0, CWR: s.Flags&CWR != 0,
+		ACK: s.Flags&ACK != 0, URG: s.Flags&URG != 0, ECE: s.Flags&ECE != 0, CWR: s.Flags&CWR != 0, Options: s.Options,
 	}
-	if tcp.RST {
-		tcp.Window = 0
+	if tcp.Window == 0 && !tcp.RST {
+		tcp.Window = 1024
 	}
 	ethernet := &layers.Ethernet{SrcMAC: src, DstMAC: dst, EthernetType: layers.EthernetTypeIPv4}
 	var ip gopacket.SerializableLayer
@@ -60,7 +63,7 @@ func (s Segment) Frame(src, dst net.HardwareAddr) ([]byte, error) {
 	}
 	buf := gopacket.NewSerializeBuffer()
 	options := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
-	if err := gopacket.SerializeLayers(buf, options, ethernet, ip, tcp); err != nil {
+	if err := gopacket.SerializeLayers(buf, options, ethernet, ip, tcp, gopacket.Payload(s.Payload)); err != nil {
 		return nil, fmt.Errorf("segment %s: %w", s, err)
 	}
 	return buf.Bytes(), nil

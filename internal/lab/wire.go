@@ -9,14 +9,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Wire is a packet socket on an interface: it writes frames to the wire and sees those that come in, not its own.
+// Wire is a packet socket on an interface: it writes frames to the wire and sees those that come in; a tap also sees those that
+// go out.
 type Wire struct {
 	fd       int
 	Hardware net.HardwareAddr // of the interface that the socket is bound to
 }
 
 // OpenWire opens a packet socket (AF_PACKET) on an interface of the namespace. The caller closes it.
-func (n *Netns) OpenWire(link string) (*Wire, error) {
+func (n *Netns) OpenWire(link string) (*Wire, error) { return n.open(link, true) }
+
+// OpenTap is OpenWire for a socket that sees both directions.
+func (n *Netns) OpenTap(link string) (*Wire, error) { return n.open(link, false) }
+
+func (n *Netns) open(link string, incoming bool) (*Wire, error) {
 	hardware, index, err := n.Hardware(link)
 	if err != nil {
 		return nil, err
@@ -29,7 +35,7 @@ func (n *Netns) OpenWire(link string) (*Wire, error) {
 	if err != nil {
 		return nil, fmt.Errorf("packet socket: %w", err)
 	}
-	if err := w.bind(index); err != nil {
+	if err := w.bind(index, incoming); err != nil {
 		w.Close()
 		return nil, fmt.Errorf("packet socket on %s: %w", link, err)
 	}
@@ -39,10 +45,13 @@ func (n *Netns) OpenWire(link string) (*Wire, error) {
 // receiveBuffer holds the answers to a few thousand probes while the sender is still sending.
 const receiveBuffer = 8 << 20
 
-func (w *Wire) bind(index int) error {
-	all := uint16(unix.ETH_P_ALL)
+func (w *Wire) bind(index int, incoming bool) error {
+	all, ignore := uint16(unix.ETH_P_ALL), 0
+	if incoming {
+		ignore = 1
+	}
 	return errors.Join(
-		unix.SetsockoptInt(w.fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1),
+		unix.SetsockoptInt(w.fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, ignore),
 		unix.SetsockoptInt(w.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer),
 		unix.Bind(w.fd, &unix.SockaddrLinklayer{Protocol: all<<8 | all>>8, Ifindex: index}),
 	)
