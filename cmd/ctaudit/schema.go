@@ -7,17 +7,20 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ctaudit/ctaudit/internal/lab/proof"
 	"github.com/ctaudit/ctaudit/internal/report"
 	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
 
 // schemas are the published JSON Schemas by name.
 func schemas() map[string][]byte {
-	return map[string][]byte{"snapshot": snapshot.Schema(), "report": report.Schema(), "trace": report.TraceSchema()}
+	return map[string][]byte{
+		"proof": proof.Schema(), "report": report.Schema(), "snapshot": snapshot.Schema(), "trace": report.TraceSchema(),
+	}
 }
 
 func (a *app) schemaCommand() *cobra.Command {
-	names := []string{"report", "snapshot", "trace"}
+	names := []string{"proof", "report", "snapshot", "trace"}
 	return &cobra.Command{
 		Use:       "schema " + strings.Join(names, "|"),
 		Short:     "Print the JSON Schema of a document",
