@@ -27,7 +27,8 @@ func (a *app) proveCommand() *cobra.Command {
 each, the segments that conntrack may call INVALID; print which make the router (question A: masquerade) or the client pod
 (question B: a Service's DNAT) answer RST, whether the connection dies, and what each workaround does about it.
 
-The node's own network, rules and settings are neither used nor changed, and nothing stays behind. Needs root.
+The node's own network, rules and settings are neither used nor changed, and nothing stays behind. Needs root, or
+"unshare -rn" in front of it where the kernel lets users make namespaces.
 
 Exit codes: 0 the proof was run; 2 usage error; 3 it cannot be run here, or was not finished.`,
 		Example: `  ctaudit prove
@@ -174,7 +175,9 @@ func proofTable(b *strings.Builder, runs []proof.Run) {
 		}
 		t.AppendRow(row)
 	}
-	b.WriteString(t.Render() + "\n")
+	for line := range strings.Lines(t.Render() + "\n") {
+		b.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
 }
 
 // proofCell is a run in two words at most.

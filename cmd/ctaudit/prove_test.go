@@ -65,13 +65,48 @@ func TestProveTextAndJSON(t *testing.T) {
 
 // What cannot be run is no verdict: exit code 3, and what is missing.
 func TestProveWithoutRoot(t *testing.T) {
+	cmd := asNobody(t)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != exitIncomplete {
+		t.Fatalf("%v: %s", err, stderr.String())
+	}
+	if stdout.Len() > 0 || !strings.Contains(stderr.String(), "network namespaces") || !strings.Contains(stderr.String(), "hint: run it as root") {
+		t.Errorf("stdout %q, stderr %q", stdout.String(), stderr.String())
+	}
+}
+
+// In a user namespace, which "unshare -rn" makes, no root is needed.
+func TestProveInUserNamespace(t *testing.T) {
+	labtest.Require(t, "netns", "afpacket")
+	cmd := asNobody(t, "--question", "A")
+	cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET
+	cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: nobody, Size: 1}}
+	cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: nobody, Size: 1}}
+	cmd.SysProcAttr.Credential = &syscall.Credential{NoSetGroups: true} // root inside
+	out, err := cmd.CombinedOutput()
+	if err != nil && cmd.ProcessState == nil {
+		t.Skipf("no user namespaces here: %v", err)
+	}
+	if err != nil || !strings.Contains(string(out), "A: client - MASQUERADE - server") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// nobody is the user without rights.
+const nobody = 65534
+
+// asNobody is prove run by nobody, from a directory of theirs.
+func asNobody(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
 	labtest.Require(t, "root")
 	dir, err := os.MkdirTemp("/tmp", "ctaudit-prove") // the test's own directory is closed to others
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
-	cmd := ctauditCommand(t, "prove")
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	cmd := ctauditCommand(t, append([]string{"prove"}, args...)...)
 	program, err := os.ReadFile(cmd.Path)
 	if err != nil {
 		t.Fatal(err)
@@ -80,17 +115,9 @@ func TestProveWithoutRoot(t *testing.T) {
 	if err := errors.Join(os.WriteFile(cmd.Path, program, 0o755), os.Chmod(dir, 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	cmd.Dir, cmd.Env = dir, []string{"HOME=" + dir}
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err = cmd.Run()
-	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != exitIncomplete {
-		t.Fatalf("%v: %s", err, stderr.String())
-	}
-	if stdout.Len() > 0 || !strings.Contains(stderr.String(), "network namespaces") || !strings.Contains(stderr.String(), "hint: run ctaudit prove as root") {
-		t.Errorf("stdout %q, stderr %q", stdout.String(), stderr.String())
-	}
+	return cmd
 }
 
 // traces are what a run could leave behind: interfaces of this namespace, and named namespaces.

@@ -42,8 +42,17 @@ func (n *Netns) open(link string, incoming bool) (*Wire, error) {
 	return w, nil
 }
 
-// receiveBuffer holds the answers to a few thousand probes while the sender is still sending.
+// receiveBuffer holds the answers to a few thousand probes while the sender is still sending. Root of a user namespace gets
+// no more than net.core.rmem_max.
 const receiveBuffer = 8 << 20
+
+func (w *Wire) buffer() error {
+	err := unix.SetsockoptInt(w.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer)
+	if errors.Is(err, unix.EPERM) {
+		err = unix.SetsockoptInt(w.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+	}
+	return err
+}
 
 func (w *Wire) bind(index int, incoming bool) error {
 	all, ignore := uint16(unix.ETH_P_ALL), 0
@@ -52,7 +61,7 @@ func (w *Wire) bind(index int, incoming bool) error {
 	}
 	return errors.Join(
 		unix.SetsockoptInt(w.fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, ignore),
-		unix.SetsockoptInt(w.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer),
+		w.buffer(),
 		unix.Bind(w.fd, &unix.SockaddrLinklayer{Protocol: all<<8 | all>>8, Ifindex: index}),
 	)
 }

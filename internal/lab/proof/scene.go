@@ -41,7 +41,7 @@ type scene struct {
 func newScene(question string) (*scene, error) {
 	nat, err := lab.NewNAT()
 	if err != nil {
-		return nil, &Unavailable{"network namespaces with veth pairs", "run ctaudit prove as root", err}
+		return nil, &Unavailable{"network namespaces with veth pairs", "run it as root, or where the kernel lets users make namespaces: unshare -rn ctaudit prove", err}
 	}
 	s := &scene{question: question, nat: nat}
 	for _, step := range []func() error{s.translate, s.steady, s.silence, s.neighbours, s.wires, s.warm} {
