@@ -59,6 +59,15 @@ FUZZTIME ?= 60s
 fuzz: ## run every fuzz target for FUZZTIME
 	@GO='$(GO)' FUZZTIME=$(FUZZTIME) ./hack/fuzz.sh
 
+ORACLETIME ?= 5m
+.PHONY: oracle
+oracle: test-deps ## hold the evaluator against the kernel, ORACLETIME for each of two questions
+	@GO='$(GO)' ORACLETIME=$(ORACLETIME) ./hack/oracle.sh
+
+.PHONY: mutants
+mutants: test-deps ## build the evaluator with one mistake at a time: the oracle must see each
+	$(GO) test -count=1 -timeout 2h -v -run '^TestMutants$$' ./internal/lab/oracle -oracle.mutants
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf bin dist

@@ -82,6 +82,9 @@ func kernelCase(t *testing.T, file string, ar *txtar.Archive) {
 	if err := new(replay.Tally).Check(c); err != nil {
 		t.Error(err)
 	}
+	if err := recorded.add(c); err != nil {
+		t.Fatal(err)
+	}
 	if os.Getenv("CTAUDIT_UPDATE") != "" {
 		text, err := replay.Format(c)
 		if err == nil {

@@ -141,6 +141,12 @@ func (g *generator) nftChain(b *strings.Builder, name, header string, chains nft
 	for range g.IntN(5) {
 		fmt.Fprintf(b, "\t\t%s\n", g.nftRule(append(chains.inward, chains.outward...), inward))
 	}
+	if g.chance(10) { // a list of rules that differ in one value
+		verdict := g.one("accept", "drop", "return")
+		for range 4 + g.IntN(3) {
+			fmt.Fprintf(b, "\t\ttcp dport %s %s\n", g.dport(), verdict)
+		}
+	}
 	b.WriteString("\t}\n")
 }
 

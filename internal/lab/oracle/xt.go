@@ -64,6 +64,9 @@ func (g *generator) xtTable(b *strings.Builder, t xtTable) {
 		for range g.IntN(5) {
 			fmt.Fprintf(b, "-A %s %s\n", chain, g.xtRule(t, chain, users))
 		}
+		if g.chance(10) {
+			g.xtRun(b, t, chain)
+		}
 	}
 	for i, chain := range users {
 		for range g.IntN(4) {
@@ -71,6 +74,25 @@ func (g *generator) xtTable(b *strings.Builder, t xtTable) {
 		}
 	}
 	b.WriteString("COMMIT\n")
+}
+
+// xtRun draws a list of rules that differ in one word.
+func (g *generator) xtRun(b *strings.Builder, t xtTable, chain string) {
+	target := g.one("ACCEPT", "RETURN")
+	if t.policy { // nat takes no DROP
+		target = g.one("ACCEPT", "DROP", "DROP", "RETURN")
+	}
+	word := g.one("-s", "-p tcp -m tcp --sport", "-p tcp -m tcp --dport")
+	for range 4 + g.IntN(3) {
+		value := g.source().String()
+		switch {
+		case strings.HasSuffix(word, "--sport"):
+			value = g.sport()
+		case strings.HasSuffix(word, "--dport"):
+			value = g.dport()
+		}
+		fmt.Fprintf(b, "-A %s %s %s -j %s\n", chain, word, value, target)
+	}
 }
 
 // xtRule draws matches and a target. Chain is the builtin chain it stands in, "" in a user chain.

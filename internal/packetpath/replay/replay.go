@@ -59,6 +59,9 @@ type Tally struct {
 
 // Check evaluates each question of the case and compares. The error is the first disagreement.
 func (t *Tally) Check(c *Case) error {
+	if c.Node == nil {
+		return fmt.Errorf("%s: no node was read: see Format", c.Name)
+	}
 	e := packetpath.Compile(c.Node)
 	for _, asked := range c.Asked {
 		a, err := e.Evaluate(asked.Query)
