@@ -88,7 +88,7 @@ func (s Segment) reset() Segment {
 // parseSegment reads a frame that carries a TCP segment; ok is false for everything else.
 func parseSegment(packet gopacket.Packet) (s Segment, ok bool) {
 	tcp, ok := packet.Layer(layers.LayerTypeTCP).(*layers.TCP)
-	if !ok || packet.NetworkLayer() == nil {
+	if !ok || len(tcp.Contents) < 20 || packet.NetworkLayer() == nil { // a header that is cut off is a layer too
 		return s, false
 	}
 	flow := packet.NetworkLayer().NetworkFlow()

@@ -30,7 +30,7 @@ type seen struct {
 // parseFrame reads a frame that carries TCP; ok is false for everything else.
 func parseFrame(packet gopacket.Packet) (s seen, ok bool) {
 	tcp, ok := packet.Layer(layers.LayerTypeTCP).(*layers.TCP)
-	if !ok {
+	if !ok || len(tcp.Contents) < 20 { // a header that is cut off is a layer too
 		return s, false
 	}
 	var src, dst netip.Addr
