@@ -78,7 +78,7 @@ invalid_evidence := [{"kind": "counter", "name": sprintf("conntrack invalid, %s"
 } else := []
 
 # What a counter's difference is over, in words.
-span := sprintf("in %v s", [input.conntrack.intervalSeconds]) if {
+span := sprintf("in %v s", [round(input.conntrack.intervalSeconds * 10) / 10]) if {
 	input.conntrack.sampled
 } else := "since boot"
 
