@@ -9,6 +9,10 @@
 //
 //	go test ./internal/lab/oracle -run Random -oracle.duration=10m -oracle.seed=1000
 //	go test ./internal/lab/oracle -run Random/B -oracle.seed=1383 -oracle.only
+//
+// What fails is shrunk and printed as txtar: put it into internal/packetpath/testdata/cases as kernel-NAME.txtar, and it is
+// replayed in the kernel here and on paper there. "make oracle" runs for long and says which statements of the evaluator
+// were reached; "make mutants" proves that mistakes in it are seen (testdata/mutants.txtar).
 package oracle
 
 import (
