@@ -183,6 +183,7 @@ func (e *Engine) blame(ctx context.Context, input ast.Value) error {
 			return err
 		}
 		limited, cancel := context.WithTimeout(ctx, e.timeout/2)
+		limited = withMemoryLimit(limited, e.memory)
 		_, err = q.Eval(limited, rego.EvalParsedInput(input))
 		late := limited.Err() != nil
 		cancel()
