@@ -113,7 +113,7 @@ func openQuote(line string) int {
 			at = i + 1
 			continue
 		}
-		end := skipQuoted(line, i)
+		end := xtables.ClosingQuote(line, i)
 		if end < 0 {
 			return i
 		}
@@ -123,24 +123,11 @@ func openQuote(line string) int {
 
 // closingQuote returns the place of the quote that closes the one at open and ends a word, or -1.
 func closingQuote(s string, open int) int {
-	end := skipQuoted(s, open)
+	end := xtables.ClosingQuote(s, open)
 	if end < 0 || end+1 < len(s) && s[end+1] != ' ' && s[end+1] != '\n' {
 		return -1
 	}
 	return end
-}
-
-// skipQuoted returns the place of the next quote behind the one at i that no backslash escapes, or -1.
-func skipQuoted(s string, i int) int {
-	for i++; i < len(s); i++ {
-		switch s[i] {
-		case '\\':
-			i++
-		case '"':
-			return i
-		}
-	}
-	return -1
 }
 
 // maxLine bounds a line of a dump. The kernel gives a rule 64 KiB at most (struct ipt_entry, next_offset), of which nothing

@@ -17,7 +17,7 @@ func Comment(text string) string {
 		word, _, _ := strings.Cut(rest, " ")
 		return word
 	}
-	end := closingQuote(rest, 0)
+	end := ClosingQuote(rest, 0)
 	if end < 0 {
 		return unescape(rest[1:])
 	}

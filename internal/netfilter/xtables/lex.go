@@ -56,7 +56,7 @@ func (l *lexer) next() (token, bool) {
 
 func (l *lexer) quoted() (token, bool) {
 	from := l.i
-	end := closingQuote(l.s, from)
+	end := ClosingQuote(l.s, from)
 	if end < 0 || end+1 < len(l.s) && l.s[end+1] != ' ' {
 		l.err, l.i = errQuote, len(l.s)
 		return token{}, false

@@ -36,14 +36,15 @@ func skipWord(s string, i int) int {
 
 // skipQuoted returns the place of the quote that closes the one at i, or the last byte when none does.
 func skipQuoted(s string, i int) int {
-	if end := closingQuote(s, i); end >= 0 {
+	if end := ClosingQuote(s, i); end >= 0 {
 		return end
 	}
 	return len(s) - 1
 }
 
-// closingQuote returns the place of the quote that closes the one at i, or -1.
-func closingQuote(s string, i int) int {
+// ClosingQuote returns the place of the quote that closes the one at i, as iptables-save writes quotes: the next one that no
+// backslash escapes; -1 when none does.
+func ClosingQuote(s string, i int) int {
 	for i++; i < len(s); i++ {
 		switch s[i] {
 		case '\\':
