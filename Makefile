@@ -25,7 +25,7 @@ scan: build ## build, then audit this node
 
 .PHONY: test
 test: test-deps build ## run every test; as root on Debian, installs what they need first
-	CTAUDIT_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 20m ./...
+	CTAUDIT_BIN=$(CURDIR)/$(BIN) $(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -count=1 -timeout 20m ./...
 
 .PHONY: test-deps
 test-deps: ## install the Debian packages that the tests use (when root)
