@@ -101,13 +101,14 @@ func (n *Node) Facts() *Facts {
 		f.DNAT[fam] = n.dnat(fam)
 		f.Services[fam] = n.services(fam, f.DNAT[fam])
 	}
-	k := newKinds(n.path.Drops())
+	drops := n.path.Drops()
+	k := newKinds(drops)
 	for _, a := range n.answers {
 		e := exposure(a)
 		e.Shadowed = k.shadows(a.Shadowed)
 		f.Exposure = append(f.Exposure, e)
 	}
-	f.Drops = n.drops(k)
+	f.Drops = n.drops(drops, k)
 	f.Missing = append(f.Missing, k.missing()...)
 	return f
 }

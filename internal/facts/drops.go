@@ -34,17 +34,17 @@ func placeOf(r *netfilter.RuleRef) place {
 // policies nothing new.
 type kinds struct {
 	of   map[place]string
-	like map[string]int // drops of the kind
-	keep map[place]bool // those that stand for their kind
-	cut  map[string]int // drops of kinds beyond the bound, by collector
+	like map[string]int            // drops of the kind
+	keep map[place]bool            // those that stand for their kind
+	cut  map[string]map[place]bool // drops beyond the bounds, which no policy judges, by collector
 }
 
 func newKinds(drops []packetpath.Drop) *kinds {
-	k := &kinds{of: map[place]string{}, like: map[string]int{}, keep: map[place]bool{}, cut: map[string]int{}}
+	k := &kinds{of: map[place]string{}, like: map[string]int{}, keep: map[place]bool{}, cut: map[string]map[place]bool{}}
 	for i := range drops {
 		at, kind := placeOf(&drops[i].Rule), kindOf(&drops[i])
 		if k.like[kind] == 0 && len(k.like) == maxDrops {
-			k.cut[collectorOf(drops[i].Rule.Backend)]++
+			k.leave(at)
 			continue
 		}
 		if k.like[kind]++; k.like[kind] == 1 {
@@ -53,6 +53,15 @@ func newKinds(drops []packetpath.Drop) *kinds {
 		k.of[at] = kind
 	}
 	return k
+}
+
+// leave notes a drop that policies do not see, or not in every answer that it belongs to.
+func (k *kinds) leave(at place) {
+	name := collectorOf(at.backend)
+	if k.cut[name] == nil {
+		k.cut[name] = map[place]bool{}
+	}
+	k.cut[name][at] = true
 }
 
 // kindOf is all of a drop but its place and its comment.
@@ -84,7 +93,11 @@ func (k *kinds) shadows(list []packetpath.Shadow) []Shadow {
 		at := placeOf(&s.Rule)
 		kind, judged := k.of[at]
 		c := cause{kind, s.Reason, placeOf(s.By)}
-		if !judged || seen[c] || len(seen) == maxDrops {
+		if !judged || seen[c] {
+			continue
+		}
+		if len(seen) == maxDrops {
+			k.leave(at)
 			continue
 		}
 		seen[c], k.keep[at] = true, true
@@ -96,9 +109,9 @@ func (k *kinds) shadows(list []packetpath.Shadow) []Shadow {
 // missing says which drops no policy sees.
 func (k *kinds) missing() []Missing {
 	out := []Missing{}
-	for name, n := range k.cut {
+	for name, left := range k.cut {
 		out = append(out, Missing{
-			Collector: name, What: fmt.Sprintf("%d more rules that drop INVALID packets", n),
+			Collector: name, What: fmt.Sprintf("%d more rules that drop INVALID packets", len(left)),
 			Why: fmt.Sprintf("the first %d kinds of such rules are judged", maxDrops), Hint: "remove those that are not needed",
 		})
 	}
@@ -107,9 +120,9 @@ func (k *kinds) missing() []Missing {
 }
 
 // drops lists the drops that stand for their kind, or that an exposure names, in the order of the ruleset.
-func (n *Node) drops(k *kinds) []Drop {
+func (n *Node) drops(all []packetpath.Drop, k *kinds) []Drop {
 	out := []Drop{}
-	for _, d := range n.path.Drops() {
+	for _, d := range all {
 		at := placeOf(&d.Rule)
 		if !k.keep[at] {
 			continue

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/ctaudit/ctaudit/internal/netfilter"
+	"github.com/ctaudit/ctaudit/internal/packetpath"
 )
 
 // manyDrops is a node whose mangle table has a chain for each of n pods, as Calico writes them.
@@ -43,5 +44,21 @@ func TestManyKindsOfDropsAreBounded(t *testing.T) {
 	}
 	if len(f.Missing) != 1 || !strings.HasPrefix(f.Missing[0].What, fmt.Sprint(2*maxDrops, " more")) {
 		t.Errorf("missing %v: what is not judged has to be said", f.Missing)
+	}
+}
+
+func TestShadowsThatAreCutAreSaid(t *testing.T) {
+	drop := packetpath.Drop{Rule: netfilter.RuleRef{Backend: netfilter.NFTables, Family: netfilter.INET, Table: "t", Chain: "in", Number: 1000}}
+	k := newKinds([]packetpath.Drop{drop})
+	var list []packetpath.Shadow
+	for i := range maxDrops + 1 { // one drop behind ever another accept
+		by := netfilter.RuleRef{Backend: netfilter.NFTables, Family: netfilter.INET, Table: "t", Chain: "in", Number: i + 1}
+		list = append(list, packetpath.Shadow{Rule: drop.Rule, Reason: packetpath.ReasonShadowed, By: &by})
+	}
+	if got := k.shadows(list); len(got) != maxDrops {
+		t.Errorf("%d shadows, want %d", len(got), maxDrops)
+	}
+	if m := k.missing(); len(m) != 1 || m[0].Collector != "nftables" || !strings.HasPrefix(m[0].What, "1 more") {
+		t.Errorf("missing %v: what was cut has to be said", m)
 	}
 }

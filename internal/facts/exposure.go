@@ -123,7 +123,7 @@ func exposure(a packetpath.Answer) Exposure {
 		Protected: a.Reset == packetpath.ResetNo,
 		Exposed:   a.Reset == packetpath.ResetYes || a.Reset == packetpath.ResetSome,
 		Implicit:  a.Implicit, DecidedBy: a.DecidedBy,
-		DependsOn: append([]string{}, a.DependsOn...), Shadowed: []Shadow{},
+		DependsOn: append([]string{}, a.DependsOn...),
 	}
 	for _, o := range a.Outcomes {
 		if o.Fate == "reset" || len(a.Outcomes) == 1 {
