@@ -98,9 +98,6 @@ type dropAt struct {
 	ways  []way
 }
 
-// Drops lists every rule meant to drop or reject INVALID packets; see [Evaluator.Drops].
-func Drops(n *Node) []Drop { return Compile(n).Drops() }
-
 // Drops lists every rule that names INVALID in a state match and drops or rejects, itself or through the chain that it
 // jumps to, wherever it stands: also in dormant tables, nat chains and chains that nothing leads to. Order: as in the ruleset.
 func (e *Evaluator) Drops() []Drop {

@@ -261,7 +261,7 @@ func resetFields(pk Packet, flags uint8) map[nf.Field]nf.Value {
 
 // fateOf is question A, or with an outgoing interface question B, for one packet.
 func fateOf(node *Node, pk Packet, guesses map[string]bool) string {
-	flags := parseFlags(pk.Flags)
+	flags := ParseFlags(pk.Flags)
 	p := &concrete{fields: packetFields(pk, flags), guesses: guesses, out: pk.Out}
 	way := []nf.Hook{nf.Prerouting, nf.Input}
 	if pk.Out != "" {

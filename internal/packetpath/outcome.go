@@ -11,7 +11,8 @@ import (
 // flagNames are the TCP flags by bit, lowest first.
 var flagNames = [8]string{"fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr"}
 
-func flagsText(b uint8) string {
+// FlagsText writes TCP flags as [Packet] has them: "syn,ack", or "none".
+func FlagsText(b uint8) string {
 	var out []string
 	for i, n := range flagNames {
 		if b>>i&1 != 0 {
@@ -85,7 +86,7 @@ func (s *setup) packet(p *point) Packet {
 	}
 	out := Packet{
 		In: s.query.In, Src: addr(p.value[dSaddr]).Src, Dst: addr(p.value[dDaddr]).Src,
-		Sport: uint16(p.value[dSport].Lo), Dport: uint16(p.value[dDport].Lo), Flags: flagsText(p.flags),
+		Sport: uint16(p.value[dSport].Lo), Dport: uint16(p.value[dDport].Lo), Flags: FlagsText(p.flags),
 	}
 	if s.forwarded {
 		out.Out = s.query.Out
@@ -114,7 +115,7 @@ func (o *Outcome) Contains(pk Packet) bool {
 	p := o.setup.like
 	p.value[dSaddr], p.value[dDaddr] = netfilter.Addr(pk.Src.Unmap()), netfilter.Addr(pk.Dst.Unmap())
 	p.value[dSport], p.value[dDport] = netfilter.Num(uint64(pk.Sport)), netfilter.Num(uint64(pk.Dport))
-	p.flags = parseFlags(pk.Flags)
+	p.flags = ParseFlags(pk.Flags)
 	for f, v := range pk.Fields {
 		if d, ok := dimOf(f); ok {
 			p.value[d] = netfilter.Num(v)
@@ -123,8 +124,8 @@ func (o *Outcome) Contains(pk Packet) bool {
 	return slices.ContainsFunc(o.classes, func(c *class) bool { return c.contains(&p) })
 }
 
-// parseFlags reads what flagsText writes.
-func parseFlags(s string) (b uint8) {
+// ParseFlags reads what FlagsText writes; words that are no flag count for nothing.
+func ParseFlags(s string) (b uint8) {
 	for name := range strings.SplitSeq(s, ",") {
 		if i := slices.Index(flagNames[:], strings.TrimSpace(name)); i >= 0 {
 			b |= 1 << i
@@ -192,7 +193,7 @@ func flagList(list []uint8) string {
 			out = append(out, fmt.Sprintf("%d more", len(list)-i))
 			break
 		}
-		out = append(out, flagsText(b))
+		out = append(out, FlagsText(b))
 	}
 	return strings.Join(out, " | ")
 }

@@ -175,7 +175,7 @@ func (g *rulesetGen) end(from, users int) nf.Op {
 func (g *rulesetGen) packet() Packet {
 	return Packet{
 		In: "eth0", Src: netip.MustParseAddr(pick(g, someSource, "src")), Dst: netip.MustParseAddr(pick(g, someDst, "dst")),
-		Sport: pick(g, somePort, "sport"), Dport: pick(g, somePort, "dport"), Flags: flagsText(pick(g, someFlags, "packet flags")),
+		Sport: pick(g, somePort, "sport"), Dport: pick(g, somePort, "dport"), Flags: FlagsText(pick(g, someFlags, "packet flags")),
 	}
 }
 
@@ -247,7 +247,7 @@ func checkWitnesses(rt *rapid.T, node *Node, a Answer) {
 		w := o.Witness
 		b, err := Evaluate(node, Query{
 			Question: Custom, Family: nf.IP, In: w.In, Out: w.Out, Src: host(w.Src), Dst: host(w.Dst),
-			Sport: []PortRange{{w.Sport, w.Sport}}, Dport: []PortRange{{w.Dport, w.Dport}}, Flags: []uint8{parseFlags(w.Flags)}, Fields: w.Fields,
+			Sport: []PortRange{{w.Sport, w.Sport}}, Dport: []PortRange{{w.Dport, w.Dport}}, Flags: []uint8{ParseFlags(w.Flags)}, Fields: w.Fields,
 		})
 		same := len(b.Outcomes) > 0
 		for _, x := range b.Outcomes { // several: an undecided predicate that makes no difference

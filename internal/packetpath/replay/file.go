@@ -76,22 +76,7 @@ func packetLine(q *packetpath.Query, p *Packet) string {
 		out = q.Out
 	}
 	return fmt.Sprintf("%s %s %s %s > %s %s: %s", q.Question, q.In, out,
-		netip.AddrPortFrom(g.Src, g.Sport), netip.AddrPortFrom(g.Dst, g.Dport), flagWords(g.Bits), p.Fate)
-}
-
-var flagNames = [8]string{"fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr"}
-
-func flagWords(b uint8) string {
-	var out []string
-	for i, name := range flagNames {
-		if b>>i&1 != 0 {
-			out = append(out, name)
-		}
-	}
-	if len(out) == 0 {
-		return "none"
-	}
-	return strings.Join(out, ",")
+		netip.AddrPortFrom(g.Src, g.Sport), netip.AddrPortFrom(g.Dst, g.Dport), packetpath.FlagsText(g.Bits), p.Fate)
 }
 
 // Parse reads what Format wrote. Node stays nil where there is no node.json.
@@ -148,7 +133,7 @@ func (c *Case) addLine(line string) error {
 	if w[2] != "-" {
 		q.Out = w[2]
 	}
-	p := Packet{Segment: Plain(q.In, src, dst, flagBits(w[6])), Fate: Fate(fate)}
+	p := Packet{Segment: Plain(q.In, src, dst, packetpath.ParseFlags(w[6])), Fate: Fate(fate)}
 	if n := len(c.Asked); n > 0 && sameQuestion(&c.Asked[n-1].Query, &q) {
 		c.Asked[n-1].Packets = append(c.Asked[n-1].Packets, p)
 		return nil
@@ -205,15 +190,4 @@ func Plain(in string, src, dst netip.AddrPort, flags uint8) packetpath.Segment {
 		Packet: packetpath.Packet{In: in, Src: src.Addr(), Dst: dst.Addr(), Sport: src.Port(), Dport: dst.Port()},
 		Bits:   flags, TTL: 64, Length: length, Seq: 1, Ack: 1000, Window: 1024,
 	}
-}
-
-func flagBits(words string) (b uint8) {
-	for word := range strings.SplitSeq(words, ",") {
-		for i, name := range flagNames {
-			if name == word {
-				b |= 1 << i
-			}
-		}
-	}
-	return b
 }
