@@ -79,12 +79,8 @@ func (s *source) live(ctx context.Context) (*snapshot.Document, *host.Evidence, 
 }
 
 func (s *source) collect(ctx context.Context, h host.Host) (*snapshot.Document, *host.Evidence, error) {
-	doc, ev, err := collect.Run(ctx, h, registry.All(), collect.Options{HostName: s.hostName, Sample: s.sample, Keep: s.keep})
-	if err != nil {
-		return nil, nil, err
-	}
-	doc.Tool = toolName()
-	return doc, ev, nil
+	doc, ev, err := collect.Run(ctx, h, registry.All(), collect.Options{HostName: s.hostName, Sample: s.sample, Keep: s.keep, Tool: toolName()})
+	return doc, ev, err
 }
 
 // recordingTitle begins every recording, whatever its version.
