@@ -1,7 +1,6 @@
 package host_test
 
 import (
-	"bytes"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -22,15 +21,7 @@ func recorded(t *testing.T, node *hosttest.Node, needs []host.Need) host.Host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var tape bytes.Buffer
-	if err := host.Record(&tape, ev); err != nil {
-		t.Fatal(err)
-	}
-	h, err := host.OpenRecording(&tape)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return h
+	return hosttest.Playback(t, ev)
 }
 
 func TestConformance(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"github.com/ctaudit/ctaudit/internal/collect"
 	"github.com/ctaudit/ctaudit/internal/collect/registry"
 	"github.com/ctaudit/ctaudit/internal/host"
+	"github.com/ctaudit/ctaudit/internal/host/hosttest"
 	"github.com/ctaudit/ctaudit/internal/lab"
 	"github.com/ctaudit/ctaudit/internal/lab/labtest"
 	"github.com/ctaudit/ctaudit/internal/snapshot"
@@ -174,15 +175,7 @@ func TestRecordingGivesTheSameDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var tape bytes.Buffer
-	if err := host.Record(&tape, ev); err != nil {
-		t.Fatal(err)
-	}
-	h, err := host.OpenRecording(&tape)
-	if err != nil {
-		t.Fatal(err)
-	}
-	played, _, err := collect.Run(t.Context(), h, registry.All(), opts)
+	played, _, err := collect.Run(t.Context(), hosttest.Playback(t, ev), registry.All(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
