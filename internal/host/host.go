@@ -68,8 +68,18 @@ type Need struct {
 	// A command that would make the kernel load a module is written with the latter: iptables-nft-save, for one, talks to
 	// nf_tables and asks nft_compat for the revisions of extensions, so it takes "module:nft_compat" (without that module
 	// there is no compat expression on the node, and the netlink dumps alone say everything).
+	//
+	// [WithoutNetlink] holds on hosts that do not speak netlink; it may stand in front of another condition, with a comma.
 	Only string
 }
+
+// WithoutNetlink is the condition of needs that stand in for netlink dumps where nobody can ask for those: a shell on the
+// node has tools that print text, and no socket. Where it holds, the dumps that have no counterpart in text are answered
+// with the error [NoNetlink].
+const WithoutNetlink = "without:netlink"
+
+// NoNetlink is the Err of a Netlink need on a host that does not speak netlink.
+const NoNetlink = "no netlink here"
 
 // Key identifies a need in a recording.
 func (n Need) Key() string { return string(n.Kind) + " " + strings.Join(n.Args, " ") }

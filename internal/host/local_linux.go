@@ -257,6 +257,9 @@ func (f *fetch) unmet(n Need) *Answer {
 	if n.Only == "" {
 		return nil
 	}
+	if strings.HasPrefix(n.Only, WithoutNetlink) {
+		return &Answer{Absent: true} // netlink it is, here
+	}
 	if module, ok := strings.CutPrefix(n.Only, "module:"); ok {
 		return f.unmetModule(module)
 	}
