@@ -16,8 +16,17 @@ help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 .PHONY: build
-build: ## build bin/ctaudit, static and stripped
+build: collectors ## build bin/ctaudit, static and stripped
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/ctaudit
+
+# What "ctaudit fleet --push" sends to nodes; go:embed takes them in from there.
+COLLECTORS := internal/host/served/binaries
+.PHONY: collectors
+collectors:
+	@for arch in amd64 arm64; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ctaudit-collector-$$arch ./cmd/ctaudit-collector && \
+		gzip -9nc bin/ctaudit-collector-$$arch >$(COLLECTORS)/collector-linux-$$arch.gz || exit 1; \
+	done
 
 .PHONY: scan
 scan: build ## build, then audit this node
@@ -70,4 +79,4 @@ mutants: test-deps ## build the evaluator with one mistake at a time: the oracle
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf bin dist
+	rm -rf bin dist $(COLLECTORS)/*.gz

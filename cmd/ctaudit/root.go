@@ -62,7 +62,7 @@ It reads; it changes nothing on the node.`,
 	p.BoolVarP(&a.quiet, "quiet", "q", false, "print nothing on stderr but errors")
 	p.BoolVarP(&a.verbose, "verbose", "v", false, "print passes and not-applicable controls too")
 	root.AddCommand(a.scanCommand(), a.collectCommand(), a.traceCommand(), a.proveCommand(), a.explainCommand(), a.checksCommand(),
-		a.schemaCommand(), a.versionCommand(), a.manCommand(root))
+		a.schemaCommand(), a.evidenceCommand(), a.versionCommand(), a.manCommand(root))
 	return root
 }
 
