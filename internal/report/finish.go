@@ -14,19 +14,27 @@ import (
 // Finish makes a report whose hosts and controls are filled in ready to print: everything in its order, fingerprints,
 // statuses, the summary and the exit code. Whatever order the results came in, the same report comes out.
 func Finish(r *Report, p Policy) {
+	FinishHead(r, p)
+	r.Hosts = list(r.Hosts)
+	t := NewTally(len(r.Controls), p)
+	for i := range r.Hosts {
+		FinishHost(&r.Hosts[i])
+		t.Add(&r.Hosts[i])
+	}
+	r.Summary, r.Exit = t.Summary(), t.Exit()
+}
+
+// FinishHead makes what does not depend on hosts ready to print: for a report whose hosts are handed over one by one, each
+// after [FinishHost], and counted by a [Tally].
+func FinishHead(r *Report, p Policy) {
 	r.Version = Version
 	r.FailOn = p.FailOn
 	slices.SortFunc(r.Controls, func(a, b Control) int { return cmp.Compare(a.ID, b.ID) })
 	r.Controls = list(r.Controls)
-	r.Hosts = list(r.Hosts)
-	for i := range r.Hosts {
-		finishHost(&r.Hosts[i])
-	}
-	r.Summary = Summarise(r.Hosts, len(r.Controls))
-	r.Exit = Decide(r, p)
 }
 
-func finishHost(h *Host) {
+// FinishHost makes a host ready to print: everything in its order, fingerprints, the status.
+func FinishHost(h *Host) {
 	h.Answers, h.Results, h.Missing = list(h.Answers), list(h.Results), list(h.Missing)
 	for i := range h.Answers {
 		FinishAnswer(&h.Answers[i])

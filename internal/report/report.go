@@ -98,6 +98,8 @@ type Host struct {
 	Name    string     `json:"name"`
 	Status  HostStatus `json:"status"`
 	Error   string     `json:"error,omitempty"`
+	Stage   string     `json:"stage,omitempty"` // how far a host came that could not be audited: resolve, dial, host key, login ...
+	Hint    string     `json:"hint,omitempty"`  // what to do about the error
 	Kernel  string     `json:"kernel,omitempty"`
 	OS      string     `json:"os,omitempty"`
 	Groups  []string   `json:"groups,omitempty"` // of the inventory
@@ -106,6 +108,8 @@ type Host struct {
 	Answers []Answer   `json:"answers"` // the verdict on each question, for text and pages
 	Results []Result   `json:"results"`
 	Missing []Missing  `json:"missing"` // what could not be read
+	File    string     `json:"-"`       // the inventory that declares it, relative to the user's repository; empty: outside of it
+	Line    int        `json:"-"`       // there, 1-based
 }
 
 // Missing is something that could not be read, and how to provide it.
