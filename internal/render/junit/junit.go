@@ -19,13 +19,17 @@ type Writer struct {
 	w     io.Writer
 	tool  string
 	areas map[string]string // control id -> area
-	seen  map[string]int    // classname and name -> how often: GitLab drops doubles
 	next  int
+
+	// GitLab drops the second of two cases that share class and name.
+	classes map[string]int // of all hosts -> how often: "a.b" and "a_b" give the same
+	class   string         // of the host that is written
+	seen    map[string]int // its classnames and names -> how often
 }
 
 // New returns a handler that writes to w.
 func New(w io.Writer) *Writer {
-	return &Writer{w: w, areas: map[string]string{}, seen: map[string]int{}}
+	return &Writer{w: w, areas: map[string]string{}, classes: map[string]int{}}
 }
 
 type suite struct {
@@ -111,6 +115,7 @@ func (j *Writer) suite(h *report.Host) *suite {
 		Err: missing(h),
 	}
 	j.next++
+	j.begin(h)
 	if h.Status == report.HostError {
 		s.add(j.unaudited(h))
 	}
@@ -135,14 +140,20 @@ func (s *suite) add(c testcase) {
 
 // unaudited is the one case of a host that was not audited: without it the host's suite would look green.
 func (j *Writer) unaudited(h *report.Host) testcase {
-	c := j.named(h, "audit", "host")
+	c := j.named("audit", "host")
 	msg := escape.Line(orElse(h.Error, "the host could not be audited"))
+	if h.Stage != "" {
+		msg = escape.Line(h.Stage) + ": " + msg
+	}
 	c.Error = &trouble{Type: "unreachable", Message: msg, Body: msg}
+	if h.Hint != "" {
+		c.Error.Body += "\nhint: " + escape.Lines(h.Hint)
+	}
 	return c
 }
 
 func (j *Writer) testcase(h *report.Host, r *report.Result) testcase {
-	c := j.named(h, escape.Line(r.Control+" "+r.Subject), orElse(j.areas[r.Control], "control"))
+	c := j.named(escape.Line(r.Control+" "+r.Subject), orElse(j.areas[r.Control], "control"))
 	msg := escape.Line(r.Message)
 	switch r.Outcome {
 	case report.Pass:
@@ -156,8 +167,16 @@ func (j *Writer) testcase(h *report.Host, r *report.Result) testcase {
 	return c
 }
 
-func (j *Writer) named(h *report.Host, name, area string) testcase {
-	c := testcase{Name: name, Classname: "ctaudit." + strings.ReplaceAll(escape.Line(h.Name), ".", "_") + "." + area, Time: "0"}
+func (j *Writer) begin(h *report.Host) {
+	j.class = "ctaudit." + strings.ReplaceAll(escape.Line(h.Name), ".", "_")
+	if j.classes[j.class]++; j.classes[j.class] > 1 {
+		j.class = fmt.Sprintf("%s~%d", j.class, j.classes[j.class])
+	}
+	j.seen = map[string]int{}
+}
+
+func (j *Writer) named(name, area string) testcase {
+	c := testcase{Name: name, Classname: j.class + "." + area, Time: "0"}
 	key := c.Classname + "\x00" + c.Name
 	if j.seen[key]++; j.seen[key] > 1 {
 		c.Name = fmt.Sprintf("%s #%d", c.Name, j.seen[key])

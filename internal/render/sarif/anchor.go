@@ -63,8 +63,8 @@ func (w *Writer) anchor(h *report.Host, r *report.Result) Anchor {
 			return m.Anchor
 		}
 	}
-	if a, ok := w.opts.Hosts[h.Name]; ok {
-		return a
+	if h.File != "" {
+		return Anchor{h.File, max(1, h.Line)}
 	}
 	if w.opts.Anchor.Path != "" {
 		return w.opts.Anchor

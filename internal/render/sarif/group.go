@@ -11,28 +11,35 @@ const maxLocations = 1000
 
 type groupKey struct{ rule, group, level, outcome string }
 
-// grouped makes one result for each control, inventory group, level and outcome. Every finding stays, in the result's properties.
-func (w *Writer) grouped() []result {
-	at := map[groupKey]int{}
-	var out []result
-	for i, r := range w.results {
-		key := groupKey{r.RuleID, w.groups[i], r.Level, r.Properties.Outcome}
-		n, ok := at[key]
-		if !ok {
-			n = len(out)
-			at[key] = n
-			out = append(out, groupOf(r, key))
-		}
-		g := &out[n]
-		if len(g.Locations) < maxLocations {
-			g.Locations = append(g.Locations, r.Locations...)
-		}
-		g.Properties.Findings = append(g.Properties.Findings, finding{r.Properties.Host, r.Properties.Subject})
+// startGroups turns the results so far into one for each control, inventory group, level and outcome. Every finding stays, in the
+// result's properties.
+func (w *Writer) startGroups() {
+	single, groups := w.results, w.groups
+	w.results, w.groups, w.at = nil, nil, map[groupKey]int{}
+	for i, r := range single {
+		w.addToGroup(r, groups[i])
 	}
-	for i := range out {
-		out[i].Message = message{Text: text(groupMessage(&out[i]))}
+}
+
+func (w *Writer) addToGroup(r result, group string) {
+	key := groupKey{r.RuleID, group, r.Level, r.Properties.Outcome}
+	n, ok := w.at[key]
+	if !ok {
+		n = len(w.results)
+		w.at[key] = n
+		w.results = append(w.results, groupOf(r, key))
 	}
-	return out
+	g := &w.results[n]
+	if len(g.Locations) < maxLocations {
+		g.Locations = append(g.Locations, r.Locations...)
+	}
+	g.Properties.Findings = append(g.Properties.Findings, finding{r.Properties.Host, w.word(r.Properties.Subject)})
+}
+
+func (w *Writer) describeGroups() {
+	for i := range w.results {
+		w.results[i].Message = message{Text: text(groupMessage(&w.results[i]))}
+	}
 }
 
 func groupOf(first result, key groupKey) result {

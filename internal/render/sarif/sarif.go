@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/ctaudit/ctaudit/internal/render/escape"
-	"github.com/ctaudit/ctaudit/internal/render/json"
 	"github.com/ctaudit/ctaudit/internal/report"
 )
 
@@ -25,7 +24,6 @@ const (
 // Options are the choices of the user.
 type Options struct {
 	Map      []Mapping         // the files to edit, by control
-	Hosts    map[string]Anchor // the line of a host in an inventory that lies in the repository, by host
 	Anchor   Anchor            // for everything else; empty: a virtual path
 	Category string            // tells several uploads of one commit apart
 	Waived   bool              // write waived findings as suppressed results, which GitHub shows as open alerts
@@ -41,16 +39,20 @@ type Writer struct {
 	index map[string]int    // rule index by control id
 	areas map[string]string // by control id
 
+	// What grows with the hosts: at most GroupAbove results, or then their groups; and rows of words, each word held once.
 	results  []result
 	groups   []string // by result: the host's first inventory group
+	at       map[groupKey]int
+	findings int
 	outcomes []outcome
 	hosts    []hostStatus
 	troubles []notification
+	words    map[string]string
 }
 
 // New returns a handler that writes to w when it ends.
 func New(w io.Writer, opts Options) *Writer {
-	return &Writer{w: w, opts: opts, index: map[string]int{}, areas: map[string]string{}, results: []result{}, outcomes: []outcome{}, hosts: []hostStatus{}}
+	return &Writer{w: w, opts: opts, index: map[string]int{}, areas: map[string]string{}, words: map[string]string{}}
 }
 
 // Begin takes the controls.
@@ -65,22 +67,24 @@ func (w *Writer) Begin(r *report.Report) error {
 
 // Host takes one host's results.
 func (w *Writer) Host(h *report.Host) error {
-	w.hosts = append(w.hosts, hostStatus{escape.Line(h.Name), string(h.Status), escape.Line(h.Error)})
+	name := escape.Line(h.Name)
+	w.hosts = append(w.hosts, hostStatus{name, string(h.Status), escape.Line(stageOf(h) + h.Error)})
 	var unknown []string
 	for i := range h.Results {
 		r := &h.Results[i]
-		w.outcomes = append(w.outcomes, outcome{escape.Line(h.Name), escape.Line(r.Control), escape.Line(r.Subject), string(r.Outcome), string(r.Severity)})
+		w.outcomes = append(w.outcomes, outcome{
+			name, w.word(escape.Line(r.Control)), w.word(escape.Line(r.Subject)), w.word(string(r.Outcome)), w.word(string(r.Severity)),
+		})
 		switch {
 		case r.Outcome == report.Fail, r.Outcome == report.Waived && w.opts.Waived:
-			w.results = append(w.results, w.result(h, r))
-			w.groups = append(w.groups, group(h))
+			w.finding(w.result(h, r), group(h))
 		case r.Outcome == report.Unknown:
 			unknown = append(unknown, escape.Line(r.Control+" ("+r.Subject+"): "+r.Message))
 		}
 	}
 	switch {
 	case h.Status == report.HostError:
-		w.trouble("error", h, "could not be audited: "+escape.Line(h.Error))
+		w.trouble("error", h, "could not be audited: "+escape.Line(stageOf(h)+h.Error))
 	case len(unknown) > 0:
 		w.trouble("warning", h, fmt.Sprintf("%d undecided: %s", len(unknown), strings.Join(unknown, "; ")))
 	}
@@ -91,37 +95,49 @@ func (w *Writer) trouble(level string, h *report.Host, what string) {
 	w.troubles = append(w.troubles, notification{level, message{Text: text(sentence("Host " + escape.Line(h.Name) + ": " + what))}})
 }
 
-// End writes the file.
-func (w *Writer) End(_ report.Summary, e report.Exit) error {
+// finding takes one result, and groups all of them as soon as there are too many.
+func (w *Writer) finding(r result, group string) {
+	w.findings++
+	if w.at != nil {
+		w.addToGroup(r, group)
+		return
+	}
+	w.results, w.groups = append(w.results, r), append(w.groups, group)
 	if len(w.results) > GroupAbove {
-		n := len(w.results)
-		w.results = w.grouped()
-		if w.opts.Note != nil {
-			w.opts.Note(fmt.Sprintf("sarif: %d findings are written as %d results, grouped by control and inventory group", n, len(w.results)))
-		}
+		w.startGroups()
 	}
-	doc := log{Schema: schemaURI, Version: "2.1.0", Runs: []run{w.run(e)}}
-	b, err := json.Marshal(doc, "")
-	if err != nil {
-		return fmt.Errorf("write sarif: %w", err)
-	}
-	_, err = w.w.Write(append(b, '\n'))
-	return err
 }
 
-func (w *Writer) run(e report.Exit) run {
-	r := run{
-		Tool: tool{w.driver()},
-		Invocations: []invocation{{
-			ExecutionSuccessful: !e.Incomplete, ExitCode: e.Code, ExitCodeDescription: sentence(e.Reason), ToolExecutionNotifications: w.troubles,
-		}},
-		Results:    w.results,
-		Properties: runProperties{w.hosts, w.outcomes},
+// word is s, of which only one copy is held.
+func (w *Writer) word(s string) string {
+	if held, ok := w.words[s]; ok {
+		return held
 	}
-	if w.opts.Category != "" {
-		r.AutomationDetails = &automationDetails{escape.Line(strings.TrimSuffix(w.opts.Category, "/")) + "/"}
+	s = strings.Clone(s)
+	w.words[s] = s
+	return s
+}
+
+// stageOf is how far a host came that could not be audited, in front of the error.
+func stageOf(h *report.Host) string {
+	if h.Stage == "" {
+		return ""
 	}
-	return r
+	return h.Stage + ": "
+}
+
+// End writes the file.
+func (w *Writer) End(_ report.Summary, e report.Exit) error {
+	if w.at != nil {
+		w.describeGroups()
+		if w.opts.Note != nil {
+			w.opts.Note(fmt.Sprintf("sarif: %d findings are written as %d results, grouped by control and inventory group", w.findings, len(w.results)))
+		}
+	}
+	if err := w.write(e); err != nil {
+		return fmt.Errorf("write sarif: %w", err)
+	}
+	return nil
 }
 
 var (

@@ -135,7 +135,6 @@ func TestWaivedAndCategory(t *testing.T) {
 func TestAnchors(t *testing.T) {
 	all := Options{
 		Map:    []Mapping{{"CT-RST-001", Anchor{"roles/net work.yml", 3}}, {"CT-*", Anchor{"other.yml", 9}}},
-		Hosts:  map[string]Anchor{"web.1": {"inventory/hosts.yml", 12}},
 		Anchor: Anchor{"README.md", 2},
 	}
 	for name, c := range map[string]struct {
@@ -145,8 +144,8 @@ func TestAnchors(t *testing.T) {
 	}{
 		"map":             {all, "web.1", "CT-RST-001", "node", "roles/net%20work.yml:3"},
 		"map, glob":       {all, "web.1", "CT-RST-002", "node", "other.yml:9"},
-		"inventory":       {Options{Hosts: all.Hosts, Anchor: all.Anchor}, "web.1", "CT-RST-001", "node", "inventory/hosts.yml:12"},
-		"anchor":          {Options{Hosts: all.Hosts, Anchor: all.Anchor}, "b", "CT-RST-001", "node", "README.md:2"},
+		"inventory":       {Options{Anchor: all.Anchor}, "web.1", "CT-RST-001", "node", "inventory/hosts.yml:12"},
+		"anchor":          {Options{Anchor: all.Anchor}, "b", "CT-RST-001", "node", "README.md:2"},
 		"virtual":         {Options{}, "Web.1", "CT-RST-001", "IPv4 eth0", "ctaudit/web.1/rst/ipv4%20eth0:1"},
 		"container id":    {Options{}, "a", "CT-RST-001", "container 0123456789ab", "ctaudit/a/rst/container:1"},
 		"address":         {Options{}, "a", "CT-RST-001", "uplink 203.0.113.9 (2001:db8::/32)", "ctaudit/a/rst/uplink:1"},
@@ -155,7 +154,11 @@ func TestAnchors(t *testing.T) {
 		"hostile":         {Options{}, "a", "CT-RST-001", "\x1b[1m\xffé", "ctaudit/a/rst/%1B%5B1m%EF%BF%BD%C3%A9:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, _ := write(t, c.o, report.Host{Name: c.host, Results: []report.Result{judged(c.control, c.subject, report.Fail)}})
+			h := report.Host{Name: c.host, Results: []report.Result{judged(c.control, c.subject, report.Fail)}}
+			if c.host == "web.1" {
+				h.File, h.Line = "inventory/hosts.yml", 12
+			}
+			r, _ := write(t, c.o, h)
 			l := r.Results[0].Locations[0].PhysicalLocation
 			if got := fmt.Sprintf("%s:%d", l.ArtifactLocation.URI, l.Region.StartLine); got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
