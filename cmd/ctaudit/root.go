@@ -61,8 +61,8 @@ It reads; it changes nothing on the node.`,
 	p.BoolVar(&a.noColor, "no-color", false, "no colours, whatever the terminal")
 	p.BoolVarP(&a.quiet, "quiet", "q", false, "print nothing on stderr but errors")
 	p.BoolVarP(&a.verbose, "verbose", "v", false, "print passes and not-applicable controls too")
-	root.AddCommand(a.scanCommand(), a.collectCommand(), a.traceCommand(), a.proveCommand(), a.explainCommand(), a.checksCommand(),
-		a.schemaCommand(), a.evidenceCommand(), a.versionCommand(), a.manCommand(root))
+	root.AddCommand(a.scanCommand(), a.collectCommand(), a.traceCommand(), a.proveCommand(), a.inventoryCommand(), a.explainCommand(),
+		a.checksCommand(), a.schemaCommand(), a.evidenceCommand(), a.versionCommand(), a.manCommand(root))
 	return root
 }
 
