@@ -26,6 +26,7 @@ type Handler interface {
 
 // Options are the choices of those formats that have any.
 type Options struct {
+	Fleet bool // many hosts: text says once what they have in common
 	Text  text.Options
 	SARIF sarif.Options
 }
@@ -40,6 +41,9 @@ func TraceFormats() []string { return []string{"text", "json"} }
 func New(format string, w io.Writer, o Options) (Handler, error) {
 	switch format {
 	case "text":
+		if o.Fleet {
+			return text.NewFleet(w, o.Text), nil
+		}
 		return text.New(w, o.Text), nil
 	case "json":
 		return json.New(w), nil

@@ -49,8 +49,8 @@ func ParseFailOn(s string) (Severity, error) {
 // String is the last line on stderr: "exit 1: 3 findings at or above medium on 2 of 40 hosts".
 func (e Exit) String() string { return fmt.Sprintf("exit %d: %s", e.Code, e.Reason) }
 
-// percent never rounds up to a whole that was not reached.
-func percent(f float64) string {
+// Percent writes a percentage, and never rounds up to a whole that was not reached.
+func Percent(f float64) string {
 	return strconv.FormatFloat(float64(int(f*10))/10, 'f', -1, 64)
 }
 

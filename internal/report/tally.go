@@ -118,5 +118,5 @@ func incompleteness(s *Summary) string {
 	if n := s.Errors; n > 0 {
 		parts = append(parts, of(n, s.Hosts)+" could not be audited")
 	}
-	return strings.Join(append(parts, fmt.Sprintf("coverage %s %%", percent(s.Coverage))), ", ")
+	return strings.Join(append(parts, fmt.Sprintf("coverage %s %%", Percent(s.Coverage))), ", ")
 }

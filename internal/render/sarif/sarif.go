@@ -23,11 +23,11 @@ const (
 
 // Options are the choices of the user.
 type Options struct {
-	Map      []Mapping         // the files to edit, by control
-	Anchor   Anchor            // for everything else; empty: a virtual path
-	Category string            // tells several uploads of one commit apart
-	Waived   bool              // write waived findings as suppressed results, which GitHub shows as open alerts
-	Note     func(string)      // told when results are grouped; may be nil
+	Map      []Mapping    // the files to edit, by control
+	Anchor   Anchor       // for everything else; empty: a virtual path
+	Category string       // tells several uploads of one commit apart
+	Waived   bool         // write waived findings as suppressed results, which GitHub shows as open alerts
+	Note     func(string) // told when results are grouped; may be nil
 }
 
 // Writer is the handler.

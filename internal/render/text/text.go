@@ -39,7 +39,12 @@ func (w *Writer) Host(h *report.Host) error {
 	w.head(h)
 	if h.Status == report.HostError {
 		w.line("")
-		w.wrapped("  "+w.in(red, w.g.bad+" NOT AUDITED")+"  ", w.safe(h.Error))
+		what := h.Error
+		if h.Stage != "" {
+			what = h.Stage + ": " + what
+		}
+		w.wrapped("  "+w.in(red, w.g.bad+" NOT AUDITED")+"  ", w.safe(what))
+		w.hint(&report.Result{Hint: h.Hint})
 	}
 	w.answers(h.Answers)
 	w.findings(h.Results)
@@ -219,11 +224,13 @@ func (w *Writer) relation(kind string) string {
 }
 
 // fix prints commands as they are to be pasted: never wrapped, nothing in front but blanks.
-func (w *Writer) fix(commands string) {
+func (w *Writer) fix(commands string) { w.fixOn("", commands) }
+
+func (w *Writer) fixOn(where, commands string) {
 	if commands == "" {
 		return
 	}
-	w.line(indent + w.in(cyan, "fix"))
+	w.line(indent + w.in(cyan, "fix") + where)
 	for l := range strings.Lines(strings.TrimSpace(commands)) {
 		w.line(indent + "  " + w.safe(strings.TrimRight(l, "\r\n")))
 	}
