@@ -83,3 +83,13 @@ func lastLine(s string) string {
 	}
 	return strings.TrimSpace(s)
 }
+
+// saysDenied recognises how nft, iptables and their kin complain about a missing privilege.
+func saysDenied(stderr string) bool {
+	for _, s := range []string{"Permission denied", "Operation not permitted", "you must be root"} {
+		if strings.Contains(stderr, s) {
+			return true
+		}
+	}
+	return false
+}

@@ -113,16 +113,6 @@ func (a *Answer) outcome(ctx context.Context, cmd *exec.Cmd, err error) {
 	}
 }
 
-// saysDenied recognises how nft, iptables and their kin complain about a missing privilege.
-func saysDenied(stderr string) bool {
-	for _, s := range []string{"Permission denied", "Operation not permitted", "you must be root"} {
-		if strings.Contains(stderr, s) {
-			return true
-		}
-	}
-	return false
-}
-
 // readOutput reads to the end, or until more than limit bytes came.
 func readOutput(r io.Reader, out *spool, limit int64) error {
 	for int64(out.size) <= limit {

@@ -1,0 +1,333 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/ctaudit/ctaudit/internal/host"
+)
+
+const (
+	fileLimit    = 1 << 20 // of a file of a Glob, or in a namespace
+	maxGlobFiles = 1 << 16 // of one Glob, as host.Local has it
+)
+
+// evidence makes the answers from what was read.
+func (r *reading) evidence() (*host.Evidence, error) {
+	ev := &host.Evidence{Host: r.name, Taken: r.taken, Answers: make(map[string]*host.Answer, len(r.plan.needs))}
+	for _, n := range r.plan.needs {
+		if a := refuse(n); a != nil {
+			ev.Answers[n.Key()] = a
+		}
+	}
+	for _, at := range []pass{sampled, once, again} {
+		for key, a := range r.answers(at) {
+			if at == again {
+				ev.Answers[key].Second = a
+			} else {
+				ev.Answers[key] = a
+			}
+		}
+	}
+	if r.plan.req.Sample > 0 {
+		r.repeatRefusals(ev)
+		u := r.uptimes
+		ev.Interval = max(0, (u[2]-u[0]+u[3]-u[1])/2)
+	}
+	return ev, nil
+}
+
+// repeatRefusals gives sampled needs that the node was not asked about their second answer.
+func (r *reading) repeatRefusals(ev *host.Evidence) {
+	for _, n := range r.plan.needs {
+		if a := ev.Answers[n.Key()]; n.Sampled && a.Second == nil {
+			again := *a
+			a.Second = &again
+		}
+	}
+}
+
+// answers are those of one pass.
+func (r *reading) answers(at pass) map[string]*host.Answer {
+	out := map[string]*host.Answer{}
+	texts := map[text]*slot{}
+	spaces := map[string]*slot{}
+	for i, it := range r.plan.items {
+		switch {
+		case it.pass != at:
+		case it.text != "":
+			texts[it.text] = &r.slots[i]
+		case it.need.Kind == host.Namespaces:
+			spaces[it.need.Key()] = &r.slots[i]
+		default:
+			out[it.need.Key()] = r.answer(it.need, &r.slots[i])
+		}
+	}
+	d := newDumps(texts)
+	for _, n := range r.plan.needs {
+		if n.Kind == host.Netlink && refuse(n) == nil && r.plan.passes(n, at) {
+			out[n.Key()] = d.answer(n)
+		}
+		if s := spaces[n.Key()]; s != nil && n.Kind == host.Namespaces {
+			out[n.Key()] = r.namespaces(n, s, d)
+		}
+	}
+	return out
+}
+
+// passes says whether the need is read in that pass.
+func (p *plan) passes(n host.Need, at pass) bool {
+	if p.req.Sample > 0 && n.Sampled {
+		return at != once
+	}
+	return at == once
+}
+
+func (r *reading) answer(n host.Need, s *slot) *host.Answer {
+	if a := r.unmet(n, s); a != nil {
+		return a
+	}
+	switch n.Kind {
+	case host.File:
+		return r.file(s.files[0], n.Cap())
+	case host.Glob:
+		return r.glob(n, s)
+	}
+	return commandAnswer(s.output, n.Cap())
+}
+
+// unmet is the answer to a need that was not read; nil when it was.
+func (r *reading) unmet(n host.Need, s *slot) *host.Answer {
+	if len(s.held) > 0 {
+		return r.heldBack(conditionOf(n), s.held[0])
+	}
+	if s.why != "" {
+		return notRead(s.why, conditionOf(n))
+	}
+	return nil
+}
+
+// heldBack is the answer to a need whose condition, a file, does not hold.
+func (r *reading) heldBack(condition string, f fileRead) *host.Answer {
+	a := r.file(f, 1<<62)
+	switch {
+	case a.Err != "":
+		return &host.Answer{Err: condition + ": " + a.Err, Denied: a.Denied}
+	case a.Absent, len(a.Data) == 0:
+		return &host.Answer{Absent: true}
+	}
+	return &host.Answer{Err: condition + ": changed while reading"}
+}
+
+// notRead turns the script's reason into an answer.
+func notRead(why, condition string) *host.Answer {
+	switch {
+	case why == "absent":
+		return &host.Answer{Absent: true}
+	case why == "denied":
+		return &host.Answer{Err: errnoText(syscall.EACCES), Denied: true}
+	}
+	why, ok := strings.CutPrefix(why, "unknown ")
+	if !ok {
+		return &host.Answer{Err: fmt.Sprintf("not read: %.200q", why)}
+	}
+	name := strings.TrimPrefix(condition, "module:")
+	if name == condition {
+		name = "that it needs"
+	}
+	return &host.Answer{Err: fmt.Sprintf("cannot tell whether the kernel module %s is loaded without loading it: /proc/kallsyms, "+
+		"/proc/modules and /lib/modules are %s or unreadable: %.200s", name, host.Hidden, printable(why))}
+}
+
+func printable(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f || c >= 0x80 && c < 0xa0 {
+			return '?'
+		}
+		return c
+	}, strings.ToValidUTF8(s, "?"))
+}
+
+// file is what one path came to.
+func (r *reading) file(f fileRead, limit int64) *host.Answer {
+	switch f.kind {
+	case 'n':
+		return r.mounts.orMasked(f.path, &host.Answer{Data: []byte{}})
+	case 'o':
+		return &host.Answer{Err: "not a regular file"}
+	case 'p':
+		return &host.Answer{Err: errnoText(syscall.EACCES), Denied: true}
+	case 'x':
+		return &host.Answer{Err: "a name with a line break"}
+	}
+	if f.unread {
+		return &host.Answer{Err: fmt.Sprintf("the program that reads files ended before it: %.200s", printable(lastLine(string(f.data))))}
+	}
+	if err := complaint(f); err != nil {
+		return r.mounts.orMasked(f.path, readError(f, err))
+	}
+	a := &host.Answer{Data: f.data}
+	if int64(len(f.data)) > limit {
+		a = &host.Answer{Data: f.data[:limit:limit], Truncated: true}
+	}
+	if len(a.Data) == 0 {
+		return r.mounts.orMasked(f.path, a)
+	}
+	return a
+}
+
+// complaint is what the program that reads files said in place of the rest of a file; nil when it said nothing. A file whose
+// last line looks just like this complaint about itself counts as unreadable, which errs on the safe side.
+func complaint(f fileRead) error {
+	line := lastLine(string(f.data))
+	program, _, ok := strings.Cut(line, ": ")
+	if !ok || path.Base(program) != "head" || f.kind == 'f' && !strings.Contains(line, f.path) {
+		return nil
+	}
+	return errors.New(line[strings.LastIndex(line, ": ")+2:])
+}
+
+// readError answers like host.Local: a file that was not there is absent; one that was and could not be read is an error.
+func readError(f fileRead, err error) *host.Answer {
+	cause := strings.ToLower(err.Error())
+	switch cause {
+	case errnoText(syscall.ESRCH):
+		return &host.Answer{Absent: true}
+	case errnoText(syscall.ENOENT), errnoText(syscall.ENOTDIR):
+		if f.kind == 'a' {
+			return &host.Answer{Absent: true}
+		}
+		return &host.Answer{Err: "changed while reading"}
+	case errnoText(syscall.EACCES), errnoText(syscall.EPERM):
+		return &host.Answer{Err: cause, Denied: true}
+	case errnoText(syscall.EISDIR):
+		return &host.Answer{Err: "not a regular file"}
+	}
+	return &host.Answer{Err: printable(cause)}
+}
+
+// errnoText is the C library's text of an error in lower case, which is Go's.
+func errnoText(e syscall.Errno) string { return strings.ToLower(e.Error()) }
+
+// glob sums up a Glob's files in the order of their paths.
+func (r *reading) glob(n host.Need, s *slot) *host.Answer {
+	g := &globbed{answer: &host.Answer{Files: map[string][]byte{}}, left: n.Cap()}
+	for _, f := range s.folders {
+		if a := r.file(f, 1); f.kind != 'o' {
+			g.fail(f.path, a)
+		}
+	}
+	slices.SortFunc(s.files, func(a, b fileRead) int { return strings.Compare(a.path, b.path) })
+	for _, f := range s.files {
+		f.path = path.Clean(f.path)
+		g.add(r, f)
+	}
+	a := g.answer
+	a.Absent = len(a.Files) == 0 && len(a.Failed) == 0 && !a.Truncated
+	if a.Absent {
+		a = r.mounts.orMasked(fixedPart(n.Args[0]), a)
+	}
+	host.SumUp(a, g.denied)
+	return a
+}
+
+// fixedPart is the pattern up to its first wildcard.
+func fixedPart(pattern string) string {
+	if i := strings.IndexAny(pattern, `*?[\`); i >= 0 {
+		return pattern[:i]
+	}
+	return pattern
+}
+
+type globbed struct {
+	answer *host.Answer
+	left   int64 // bytes of the need's limit
+	denied bool
+}
+
+func (g *globbed) add(r *reading, f fileRead) {
+	if len(g.answer.Files) >= maxGlobFiles || g.left <= 0 {
+		g.answer.Truncated = true
+		return
+	}
+	a := r.file(f, min(g.left, fileLimit))
+	if a.Err != "" || a.Absent {
+		g.fail(f.path, a)
+		return
+	}
+	g.left -= int64(len(a.Data))
+	g.answer.Files[f.path] = a.Data
+	g.answer.Truncated = g.answer.Truncated || a.Truncated
+}
+
+// fail notes what could not be read. Folders and the like are not what a Glob asks for.
+func (g *globbed) fail(name string, a *host.Answer) {
+	if a.Absent || a.Err == "" || a.Err == "not a regular file" {
+		return
+	}
+	if g.answer.Failed == nil {
+		g.answer.Failed = map[string]string{}
+	}
+	g.answer.Failed[name] = a.Err
+	g.denied = g.denied || a.Denied
+}
+
+// commandAnswer says how a command ended.
+func commandAnswer(o *output, limit int64) *host.Answer {
+	a := &host.Answer{Data: o.data, Exit: o.status, Stderr: o.stderr}
+	if int64(len(o.data)) > limit {
+		a.Data, a.Truncated, a.Exit = o.data[:limit:limit], true, -1
+		return a
+	}
+	if o.status == 0 {
+		return a
+	}
+	if o.asks && lacksNFTables(o.stderr) {
+		return &host.Answer{Absent: true}
+	}
+	a.Err = ended(o.status)
+	if last := lastLine(o.stderr); last != "" {
+		a.Err += ": " + last
+	}
+	a.Denied = host.SaysDenied(o.stderr)
+	if o.status > signalled {
+		a.Exit = -1
+	}
+	return a
+}
+
+// What a shell, and timeout(1), make of the end of a program.
+const (
+	timedOut  = 124
+	signalled = 128
+)
+
+func ended(status int) string {
+	switch {
+	case status == timedOut:
+		return "timed out after 30s"
+	case status > signalled && status <= signalled+64:
+		return "signal: " + syscall.Signal(status-signalled).String()
+	}
+	return fmt.Sprintf("exit status %d", status)
+}
+
+// lacksNFTables recognises how nft and its kin say that the kernel has no nf_tables: nobody answers their question.
+func lacksNFTables(stderr string) bool {
+	for _, s := range []string{"Invalid argument", "Protocol not supported", "Operation not supported"} {
+		if strings.Contains(stderr, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// lastLine is the last line that says something.
+func lastLine(s string) string {
+	s = strings.TrimSpace(s)
+	return strings.TrimSpace(s[strings.LastIndexByte(s, '\n')+1:])
+}

@@ -1,0 +1,404 @@
+package probe
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ctaudit/ctaudit/internal/host"
+)
+
+const (
+	pidsKept      = 8
+	insideLimit   = 4 << 20  // of one dump in a namespace, bytes of text
+	listingLimit  = 64 << 20 // of the lists of namespaces
+	maxCgroupText = 64 << 10
+)
+
+// spaces is what the script found about network namespaces.
+type spaces struct {
+	found, veiled, named, after []byte // "ls -diL": number and path, or a complaint
+	closed                      bool
+	inside                      []inside
+	about                       []fileRead // comm and cgroup of processes
+}
+
+// inside is one namespace as it was read.
+type inside struct {
+	inode  uint64
+	path   string
+	files  []fileRead
+	refuse string // what came in place of the files
+	output *output
+}
+
+// namespace reads the records of a Namespaces need.
+func (r *reading) namespace(kind string, it item, s *slot, rest string) (err error) {
+	switch {
+	case kind == "S":
+		sp := &spaces{}
+		s.spaces = sp
+		for _, to := range []*[]byte{&sp.found, &sp.veiled, &sp.named} {
+			if *to, err = r.stream.only(listingLimit); err != nil {
+				return err
+			}
+		}
+		return s.answer()
+	case s.spaces == nil || s.spaces.closed:
+		return errors.New("not inside a list of namespaces")
+	case kind == "A":
+		s.spaces.closed = true
+		s.spaces.after, err = r.stream.only(listingLimit)
+		return err
+	}
+	number, path, _ := strings.Cut(rest, " ")
+	in := inside{path: path}
+	if in.inode, err = strconv.ParseUint(number, 10, 64); err != nil || len(s.spaces.inside) > host.MaxNamespaces {
+		return errors.New("no such namespace")
+	}
+	if err := r.inside(&in, it.need.Args); err != nil {
+		return err
+	}
+	s.spaces.inside = append(s.spaces.inside, in)
+	return nil
+}
+
+// inside reads the files, then what ip printed.
+func (r *reading) inside(in *inside, files []string) (err error) {
+	for _, name := range files {
+		b, last, err := r.stream.segment(fileLimit + maxHeader)
+		if err != nil {
+			return err
+		}
+		if last {
+			in.refuse = string(b)
+			break
+		}
+		in.files = append(in.files, fileRead{path: name, kind: 'a', data: b})
+	}
+	if len(in.files) == len(files) {
+		b, err := r.stream.only(maxHeader)
+		if err != nil {
+			return err
+		}
+		if len(b) > 0 {
+			return fmt.Errorf("%d bytes of no file", len(b))
+		}
+	}
+	in.output, err = r.stream.output(insideLimit + 1)
+	return err
+}
+
+// listed is a line of "ls -diL".
+type listed struct {
+	inode uint64
+	path  string
+	why   string // of a path that could not be looked at
+}
+
+func parseListing(b []byte) []listed {
+	var all []listed
+	for line := range bytes.Lines(b) {
+		text := strings.TrimSpace(string(line))
+		number, path, ok := strings.Cut(text, " ")
+		if inode, err := strconv.ParseUint(number, 10, 64); ok && err == nil {
+			all = append(all, listed{inode: inode, path: path})
+			continue
+		}
+		if from, to := strings.IndexByte(text, '/'), strings.LastIndex(text, ": "); from >= 0 && to > from {
+			all = append(all, listed{path: strings.TrimRight(text[from:to], "'"), why: strings.ToLower(text[to+2:])})
+		}
+	}
+	return all
+}
+
+// pidOf is the process whose file it is, 0 for another path.
+func pidOf(path string) int {
+	rest, ok := strings.CutPrefix(path, "/proc/")
+	number, _, _ := strings.Cut(rest, "/")
+	if pid, err := strconv.Atoi(number); ok && err == nil && pid > 0 {
+		return pid
+	}
+	return 0
+}
+
+// survey gathers namespaces as host.Local does.
+type survey struct {
+	own    uint64
+	found  map[uint64]*host.NamespaceEvidence
+	denied int
+	hidden bool
+	lowest int
+}
+
+func (s *survey) at(inode uint64) *host.NamespaceEvidence {
+	if s.found[inode] == nil {
+		s.found[inode] = &host.NamespaceEvidence{Inode: inode}
+	}
+	return s.found[inode]
+}
+
+func (s *survey) add(pid int, inode uint64) {
+	if inode == s.own {
+		return
+	}
+	n := s.at(inode)
+	n.Processes++
+	n.PIDs = append(n.PIDs, pid)
+}
+
+// processes reads the list; it fails without the script's own namespace.
+func (s *survey) processes(found, veiled []byte) error {
+	list := parseListing(found)
+	for _, l := range list {
+		if l.path == "/proc/self/ns/net" {
+			s.own = l.inode
+		}
+	}
+	if s.own == 0 {
+		return errors.New("the node does not tell its own network namespace")
+	}
+	var denied []int
+	lowest := 0
+	for _, l := range list {
+		pid := pidOf(l.path)
+		if pid == 0 {
+			continue
+		}
+		if lowest == 0 || pid < lowest {
+			lowest = pid
+		}
+		switch {
+		case l.why == "":
+			s.add(pid, l.inode)
+		case strings.Contains(l.why, "denied") || strings.Contains(l.why, "not permitted"):
+			denied = append(denied, pid)
+		}
+	}
+	s.hidden = lowest != 1
+	s.unveil(denied, parseListing(veiled))
+	return nil
+}
+
+// unveil places processes whose namespace may not be seen by the folder net/stat, which each namespace has one of.
+func (s *survey) unveil(denied []int, veiled []listed) {
+	folder, known := map[int]uint64{}, map[uint64]uint64{}
+	for _, l := range veiled {
+		if l.why == "" && l.path == "/proc/self/net/stat" {
+			known[l.inode] = s.own
+		} else if l.why == "" {
+			folder[pidOf(l.path)] = l.inode
+		}
+	}
+	for inode, n := range s.found {
+		if id, ok := folder[n.PIDs[0]]; ok {
+			known[id] = inode
+		}
+	}
+	for _, pid := range denied {
+		id, seen := folder[pid]
+		inode, ok := known[id]
+		switch {
+		case seen && ok:
+			s.add(pid, inode)
+		case seen:
+			s.denied++
+		}
+	}
+}
+
+// names adds those that are mounted. A link there counts when it leads to the namespace of a process.
+func (s *survey) names(named []byte, all mounts) {
+	for _, l := range parseListing(named) {
+		_, used := s.found[l.inode]
+		if l.why == "" && l.inode != s.own && (used || all.namespace(l.path, l.inode)) {
+			n := s.at(l.inode)
+			n.Names = append(n.Names, l.path)
+		}
+	}
+}
+
+// namespace says whether a network namespace is mounted at the path.
+func (all mounts) namespace(path string, inode uint64) bool {
+	return slices.ContainsFunc(all, func(m mount) bool {
+		return m.point == path && m.kind == "nsfs" && m.root == fmt.Sprintf("net:[%d]", inode)
+	})
+}
+
+// namespaces answers a Namespaces need.
+func (r *reading) namespaces(n host.Need, s *slot, d *dumps) *host.Answer {
+	if a := r.unmet(n, s); a != nil {
+		return a
+	}
+	sv := &survey{found: map[uint64]*host.NamespaceEvidence{}}
+	if err := sv.processes(s.spaces.found, s.spaces.veiled); err != nil {
+		return &host.Answer{Err: err.Error()}
+	}
+	sv.names(s.spaces.named, r.mounts)
+	list, links := r.entered(n, s.spaces, sv)
+	a := &host.Answer{Truncated: len(list) > host.MaxNamespaces}
+	list = list[:min(len(list), host.MaxNamespaces)]
+	if d.fault == nil {
+		giveIDs(list, links, d.links)
+	}
+	list, cut := fitting(list, n.Cap())
+	a.Truncated, a.Absent = a.Truncated || cut, len(list) == 0
+	var err error
+	if a.Data, err = host.EncodeNamespaces(list); err != nil {
+		return &host.Answer{Err: err.Error()}
+	}
+	sv.complain(a)
+	return a
+}
+
+// complain says what could not be seen, in host.Local's words.
+func (s *survey) complain(a *host.Answer) {
+	switch {
+	case s.hidden:
+		a.Err, a.Denied, a.Absent = "/proc hides the processes of other users (hidepid)", true, false
+	case s.denied > 0:
+		a.Err = fmt.Sprintf("%d processes in other network namespaces: permission denied", s.denied)
+		a.Denied, a.Absent = true, false
+	}
+}
+
+// entered joins what was found with what was read inside. Namespaces that ended meanwhile are left out.
+func (r *reading) entered(n host.Need, sp *spaces, sv *survey) ([]host.NamespaceEvidence, map[uint64][]ipLink) {
+	read, still := map[uint64]*inside{}, map[string]listed{}
+	for i := range sp.inside {
+		read[sp.inside[i].inode] = &sp.inside[i]
+	}
+	for _, l := range parseListing(sp.after) {
+		still[l.path] = l
+	}
+	var list []host.NamespaceEvidence
+	links := map[uint64][]ipLink{}
+	for _, inode := range slices.Sorted(maps.Keys(sv.found)) {
+		ns := sv.found[inode]
+		slices.Sort(ns.PIDs)
+		ns.PIDs = ns.PIDs[:min(len(ns.PIDs), pidsKept)]
+		in := read[inode]
+		switch {
+		case in == nil:
+			shut(ns, n.Args, "not entered", false)
+		case still[in.path].inode != inode && len(ns.PIDs)+len(ns.Names) == 1:
+			continue
+		case still[in.path].inode != inode:
+			shut(ns, n.Args, "changed while reading", false)
+		default:
+			links[inode] = r.describe(ns, in, n.Args)
+		}
+		r.process(ns, sp.about)
+		list = append(list, *ns)
+	}
+	return list, links
+}
+
+// process notes name and cgroup of the lowest process.
+func (r *reading) process(ns *host.NamespaceEvidence, about []fileRead) {
+	if len(ns.PIDs) == 0 {
+		return
+	}
+	dir := fmt.Sprintf("/proc/%d/", ns.PIDs[0])
+	for _, f := range about {
+		switch f.path {
+		case dir + "comm":
+			ns.Command = strings.TrimSuffix(string(r.file(f, 64).Data), "\n")
+		case dir + "cgroup":
+			ns.CGroup = string(r.file(f, maxCgroupText).Data)
+		}
+	}
+}
+
+// describe fills in what was read inside, and returns the links.
+func (r *reading) describe(ns *host.NamespaceEvidence, in *inside, files []string) []ipLink {
+	if len(in.files) < len(files) {
+		why := lastLine(in.refuse)
+		why = strings.ToLower(why[strings.LastIndex(why, ": ")+1:])
+		shut(ns, files, printable(strings.TrimSpace(why)), host.SaysDenied(in.refuse))
+		return nil
+	}
+	ns.Files = make(map[string]*host.Answer, len(files))
+	for _, f := range in.files {
+		ns.Files[f.path] = r.file(f, fileLimit)
+	}
+	links, fault := decodeOutput[ipLink](in.output, "ip")
+	index := indexOf(links)
+	ns.Links = messagesOf(links, fault, func(l ipLink) ([]byte, error) { return linkMessage(l, index) })
+	ns.Addresses = (&dumps{}).addresses(links, fault)
+	return links
+}
+
+// shut notes that the namespace could not be read, in each answer too.
+func shut(ns *host.NamespaceEvidence, files []string, why string, denied bool) {
+	ns.Err, ns.Denied = why, denied
+	ns.Files = make(map[string]*host.Answer, len(files))
+	for _, f := range files {
+		ns.Files[f] = &host.Answer{Err: why, Denied: denied}
+	}
+	ns.Links = &host.Answer{Err: why, Denied: denied}
+	ns.Addresses = &host.Answer{Err: why, Denied: denied}
+}
+
+// fitting drops the last namespaces once their data reaches limit bytes.
+func fitting(list []host.NamespaceEvidence, limit int64) ([]host.NamespaceEvidence, bool) {
+	for i, n := range list {
+		for _, a := range n.Files {
+			limit -= int64(len(a.Data))
+		}
+		limit -= int64(len(n.Links.Data) + len(n.Addresses.Data))
+		if limit < 0 {
+			return list[:i], true
+		}
+	}
+	return list, false
+}
+
+// giveIDs finds the ids by which the node's own namespace knows the others. The other end of each veth that leads away with
+// an id is looked for: it has the number that our end names, and names ours. Where exactly one namespace has it, the id is
+// that namespace's.
+func giveIDs(list []host.NamespaceEvidence, inside map[uint64][]ipLink, own []ipLink) {
+	ids, doubtful := map[uint64]int32{}, map[uint64]bool{}
+	for _, l := range own {
+		if l.NetnsID == nil || l.LowerAt == nil || !l.paired() {
+			continue
+		}
+		id, err := l.NetnsID.value("", nil)
+		inode, unique := otherEnd(l, inside)
+		if err != nil || !unique {
+			continue
+		}
+		if have, ok := ids[inode]; ok && have != int32(id) {
+			doubtful[inode] = true
+		}
+		ids[inode] = int32(id)
+	}
+	for i := range list {
+		if id, ok := ids[list[i].Inode]; ok && !doubtful[list[i].Inode] {
+			list[i].NetnsID = &id
+		}
+	}
+}
+
+func (l ipLink) paired() bool {
+	return l.Info != nil && (l.Info.Kind == "veth" || l.Info.Kind == "netkit")
+}
+
+// otherEnd is the only namespace that has the other end of l.
+func otherEnd(l ipLink, inside map[uint64][]ipLink) (inode uint64, unique bool) {
+	for candidate, links := range inside {
+		for _, o := range links {
+			if o.paired() && o.LowerAt != nil && o.Index == *l.LowerAt && *o.LowerAt == l.Index && o.NetnsID != nil {
+				if unique {
+					return 0, false
+				}
+				inode, unique = candidate, true
+			}
+		}
+	}
+	return inode, unique
+}
