@@ -51,7 +51,7 @@ func (n *Netns) prepare() error {
 		return fmt.Errorf("memfd_create: %w", err)
 	}
 	n.lock = os.NewFile(uintptr(fd), "xtables.lock")
-	if n.links, err = netlink.NewHandleAt(n.handle); err != nil {
+	if n.links, err = netlink.NewHandleAt(n.handle, unix.NETLINK_ROUTE); err != nil {
 		return fmt.Errorf("rtnetlink socket: %w", err)
 	}
 	return n.Up("lo")
