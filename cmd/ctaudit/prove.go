@@ -127,7 +127,7 @@ func proofText(d *proof.Document) string {
 	b.WriteString(`
 INVALID     conntrack calls the segment so, without a workaround
 -           no RST, and data still flows
-RST         a RST that the server discards: it is outside its window (a middlebox that does not look may take it)
+RST         a RST outside the server's window: Linux discards it; a server or load balancer that takes it resets the client
 RST, dead   a RST that the server takes: it resets the client
 be_liberal  nf_conntrack_tcp_be_liberal=1; INPUT, FORWARD, mangle: INVALID dropped there (mangle: in PREROUTING)
 both        be_liberal and INPUT

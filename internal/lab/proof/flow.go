@@ -95,6 +95,11 @@ func (f *flow) run(injection Injection) (r Run, err error) {
 	if r.Connection, err = f.outcome(); err != nil {
 		return r, err
 	}
+	if r.Reset != nil {
+		if r.Reset.Taken, err = f.taken(r.Connection); err != nil {
+			return r, err
+		}
+	}
 	r.Delivered = f.delivered(injected)
 	r.Packets = f.packets()
 	return r, nil
@@ -209,9 +214,7 @@ func (f *flow) inject(injection Injection, r *Run) (s lab.Segment, err error) {
 // outcome lets the server answer the RST if there was one that it takes, and finds out whether data still flows.
 func (f *flow) outcome() (string, error) {
 	if f.reset != nil && f.reset.Window != "outside" {
-		rst := f.segment(f.next, 0, 0)
-		rst.Flags, rst.Ack, rst.Window = lab.RST, 0, 0
-		if err := errors.Join(f.send(rst), f.settle()); err != nil {
+		if err := f.abort(); err != nil {
 			return "", err
 		}
 	}
@@ -234,6 +237,28 @@ func (f *flow) outcome() (string, error) {
 		return "alive", nil
 	}
 	return "stalled", nil
+}
+
+// abort is a server that has taken a RST: it knows no such connection any more, and answers the client's data with one.
+func (f *flow) abort() error {
+	rst := f.segment(f.next, 0, 0)
+	rst.Flags, rst.Ack, rst.Window = lab.RST, 0, 0
+	return errors.Join(f.send(rst), f.settle())
+}
+
+// taken is what becomes of a connection that the RST left as it is, when the server takes it all the same.
+func (f *flow) taken(connection string) (string, error) {
+	if f.reset.Window != "outside" {
+		return connection, nil
+	}
+	if err := f.abort(); err != nil {
+		return "", err
+	}
+	failed, err := f.client.failure()
+	if failed != 0 {
+		connection = "reset"
+	}
+	return connection, err
 }
 
 // finish closes the client's socket, which sends a RST, and clears the wires.

@@ -7,6 +7,19 @@
 // Question A: the router masquerades, as a container engine does. Question B: it translates a Service address to the server,
 // which is a pod, as kube-proxy does.
 //
+// # Whether the connection dies
+//
+// A RST carries the number that the odd segment acknowledged. Where that is the number which the server expects next (data out
+// of place with an up-to-date ACK), every server takes it, and the connection is dead. A stale ACK's number lies below all that
+// the server has acknowledged since, for conntrack calls only such an ACK INVALID as is late by more than a whole window: a
+// server by RFC 9293 discards the RST, Linux does, and data still flows.
+//
+// The server in the capture of moby/libnetwork#1090 took it: it acknowledged all that was sent before the RST, up to 10322531,
+// and nothing after, though the RST said 10110467. It was no Linux, whose resets have window 0: its own say 8397824, and its
+// other segments 173056, which the same scale makes 8201 and 169 units of 1024; 8201 is what NetScaler load balancers put there
+// for a segment of a connection that they do not know. So the proof says both: Run.Connection is what a strict server makes of
+// the RST, Reset.Taken what comes of one that takes it wherever it lies.
+//
 // Everything runs on one thread pinned to one CPU, so that segments pass the kernel's backlog in order, and ARP fences tell
 // when the kernel has done with them: nothing here waits for a while and hopes.
 package proof
@@ -64,8 +77,10 @@ type Reset struct {
 	By  string `json:"by"`  // router, or pod: the client's own stack, which knows no such connection
 	Seq uint32 `json:"seq"` // relative to the client's first
 	// Window is where it lies in the server's receive window: "next", every server takes it; "inside", a server by RFC 793 takes
-	// it, one by RFC 5961 sends a challenge; "outside", a server discards it, though a middlebox may not.
+	// it, one by RFC 5961 sends a challenge; "outside", a server by either discards it, as Linux does.
 	Window string `json:"window"`
+	// Taken is what becomes of the connection when the server takes the RST wherever it lies, with the words of Run.Connection.
+	Taken string `json:"taken"`
 }
 
 // Packet is a TCP segment with sequence numbers relative to the connection's first, as analysers print them.
