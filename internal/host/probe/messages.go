@@ -418,7 +418,7 @@ type ipRule struct {
 	Mask     *number `json:"fwmask"`
 	In       string  `json:"iif"`
 	Table    *number `json:"table"`
-	L3MDev   *string `json:"l3mdev"`
+	L3MDev   json0   `json:"l3mdev"`
 	Goto     *number `json:"goto"`
 	Nop      json0   `json:"nop"`
 	Action   number  `json:"action"`
@@ -438,7 +438,7 @@ func ruleActions() map[string]uint32 {
 // action is the FR_ACT_* of a rule: a lookup (1), goto (2), nop (3), or one that says itself.
 func (r ipRule) action() (uint32, error) {
 	switch {
-	case r.Table != nil || r.L3MDev != nil:
+	case r.Table != nil, bool(r.L3MDev):
 		return 1, nil
 	case r.Goto != nil:
 		return 2, nil
@@ -488,7 +488,7 @@ func ruleMessage(r ipRule, family byte) ([]byte, error) {
 		if r.In != "" {
 			ae.String(fraIIF, r.In)
 		}
-		if r.L3MDev != nil {
+		if r.L3MDev {
 			ae.Uint8(fraL3MDev, 1)
 		}
 	})

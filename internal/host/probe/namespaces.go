@@ -22,6 +22,7 @@ const (
 // spaces is what the script found about network namespaces.
 type spaces struct {
 	found, veiled, named, after []byte // "ls -diL": number and path, or a complaint
+	ids                         []byte // "lsns": number and id, where the node has it
 	closed                      bool
 	inside                      []inside
 	about                       []fileRead // comm and cgroup of processes
@@ -52,7 +53,9 @@ func (r *reading) namespace(kind string, it item, s *slot, rest string) (err err
 		return errors.New("not inside a list of namespaces")
 	case kind == "A":
 		s.spaces.closed = true
-		s.spaces.after, err = r.stream.only(listingLimit)
+		if s.spaces.after, err = r.stream.only(listingLimit); err == nil {
+			s.spaces.ids, err = r.stream.only(listingLimit)
+		}
 		return err
 	}
 	number, path, _ := strings.Cut(rest, " ")
@@ -132,7 +135,6 @@ type survey struct {
 	found  map[uint64]*host.NamespaceEvidence
 	denied int
 	hidden bool
-	lowest int
 }
 
 func (s *survey) at(inode uint64) *host.NamespaceEvidence {
@@ -245,6 +247,7 @@ func (r *reading) namespaces(n host.Need, s *slot, d *dumps) *host.Answer {
 	if d.fault == nil {
 		giveIDs(list, links, d.links)
 	}
+	toldIDs(list, s.spaces.ids)
 	list, cut := fitting(list, n.Cap())
 	a.Truncated, a.Absent = a.Truncated || cut, len(list) == 0
 	var err error
@@ -292,18 +295,18 @@ func (r *reading) entered(n host.Need, sp *spaces, sv *survey) ([]host.Namespace
 		default:
 			links[inode] = r.describe(ns, in, n.Args)
 		}
-		r.process(ns, sp.about)
+		r.process(ns, in, sp.about)
 		list = append(list, *ns)
 	}
 	return list, links
 }
 
-// process notes name and cgroup of the lowest process.
-func (r *reading) process(ns *host.NamespaceEvidence, about []fileRead) {
-	if len(ns.PIDs) == 0 {
+// process notes name and cgroup of the lowest process whose namespace may be seen, which the script entered by.
+func (r *reading) process(ns *host.NamespaceEvidence, in *inside, about []fileRead) {
+	if in == nil || pidOf(in.path) == 0 {
 		return
 	}
-	dir := fmt.Sprintf("/proc/%d/", ns.PIDs[0])
+	dir := fmt.Sprintf("/proc/%d/", pidOf(in.path))
 	for _, f := range about {
 		switch f.path {
 		case dir + "comm":
@@ -379,6 +382,22 @@ func giveIDs(list []host.NamespaceEvidence, inside map[uint64][]ipLink, own []ip
 	}
 	for i := range list {
 		if id, ok := ids[list[i].Inode]; ok && !doubtful[list[i].Inode] {
+			list[i].NetnsID = &id
+		}
+	}
+}
+
+// toldIDs takes what lsns says about ids over what was derived.
+func toldIDs(list []host.NamespaceEvidence, ids []byte) {
+	told := map[string]int32{}
+	for line := range bytes.Lines(ids) {
+		number, text, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
+		if id, err := strconv.ParseInt(strings.TrimSpace(text), 10, 32); err == nil && id >= 0 {
+			told[number] = int32(id)
+		}
+	}
+	for i := range list {
+		if id, ok := told[strconv.FormatUint(list[i].Inode, 10)]; ok {
 			list[i].NetnsID = &id
 		}
 	}

@@ -432,6 +432,8 @@ namespaces() {
 	IFS=''
 	set +f
 	end
+	if [ -n "$used" ] && in_path lsns; then limited "$file" -t net -n -r -o NS,NETNSID 2>/dev/null; fi
+	end
 }
 
 # each_lowest sets $lowest to the lines of $found that are of other namespaces, the lowest process of each.

@@ -88,18 +88,24 @@ func planOf(req host.Request) *plan {
 
 // add plans the chosen needs for one pass.
 func (p *plan) add(at pass, chosen func(host.Need) bool) {
-	var dumps []host.Need
+	var dumps, namespaces []host.Need
 	for _, n := range p.needs {
 		switch {
 		case !chosen(n) || refuse(n) != nil:
 		case n.Kind == host.Netlink:
 			dumps = append(dumps, n)
+		case n.Kind == host.Namespaces:
+			namespaces = append(namespaces, n)
 		default:
 			p.items = append(p.items, item{need: n, pass: at})
 		}
 	}
 	for _, t := range textsFor(dumps) {
 		p.items = append(p.items, item{text: t, pass: at})
+	}
+	// Last, since the dump of links gives ids to the namespaces that they lead to.
+	for _, n := range namespaces {
+		p.items = append(p.items, item{need: n, pass: at})
 	}
 }
 
