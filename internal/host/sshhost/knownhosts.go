@@ -1,0 +1,165 @@
+package sshhost
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base64"
+	"errors"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// knownHosts is known_hosts files, parsed once (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT). Plain names are looked up in a map:
+// with ten thousand hosts a walk over all lines would cost more than the key exchange. A line that cannot be read counts as
+// not being there, as with ssh; one bad line does not spoil a file.
+type knownHosts struct {
+	mu     sync.RWMutex
+	plain  map[string][]*knownKey
+	others []*knownKey // hashed names, wildcards
+	ends   map[string]fileEnd
+}
+
+// fileEnd is how far a file has been read.
+type fileEnd struct {
+	size  int64
+	lines int
+}
+
+// The markers of lines.
+const (
+	markerCA      = "cert-authority"
+	markerRevoked = "revoked"
+)
+
+// knownKey is one line.
+type knownKey struct {
+	marker     string
+	patterns   []string
+	salt, hash []byte // of a hashed name
+	key        ssh.PublicKey
+	file       string
+	line       int
+}
+
+// readKnownHosts reads those of the files that are there.
+func readKnownHosts(files []string) (*knownHosts, error) {
+	db := &knownHosts{plain: map[string][]*knownKey{}, ends: map[string]fileEnd{}}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		db.add(name, text)
+	}
+	return db, nil
+}
+
+// add parses a file's text, or what came behind the part that was parsed before.
+func (db *knownHosts) add(file string, text []byte) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	end := db.ends[file]
+	end.size += int64(len(text))
+	for line := range bytes.Lines(text) {
+		end.lines++
+		if k := parseKnownKey(line); k != nil {
+			k.file, k.line = file, end.lines
+			db.insert(k)
+		}
+	}
+	db.ends[file] = end
+}
+
+func (db *knownHosts) insert(k *knownKey) {
+	if k.hash != nil || slices.ContainsFunc(k.patterns, func(p string) bool { return strings.ContainsAny(p, "*?!") }) {
+		db.others = append(db.others, k)
+		return
+	}
+	for _, name := range k.patterns {
+		db.plain[name] = append(db.plain[name], k)
+	}
+}
+
+// parseKnownKey returns nil for a comment and for a line that cannot be read.
+func parseKnownKey(line []byte) *knownKey {
+	marker, hosts, key, _, _, err := ssh.ParseKnownHosts(line)
+	if err != nil || len(hosts) == 0 {
+		return nil
+	}
+	k := &knownKey{marker: marker, key: key}
+	if strings.HasPrefix(hosts[0], "|") {
+		return k.hashed(hosts)
+	}
+	for _, h := range hosts {
+		k.patterns = append(k.patterns, strings.ToLower(h))
+	}
+	return k
+}
+
+// hashed takes "|1|salt|hash": HMAC-SHA1 of the name with the salt as key (OpenSSH hostfile.c).
+func (k *knownKey) hashed(hosts []string) *knownKey {
+	parts := strings.Split(hosts[0], "|")
+	if len(hosts) != 1 || len(parts) != 4 || parts[1] != "1" {
+		return nil
+	}
+	var err1, err2 error
+	k.salt, err1 = base64.StdEncoding.DecodeString(parts[2])
+	k.hash, err2 = base64.StdEncoding.DecodeString(parts[3])
+	if err1 != nil || err2 != nil || len(k.hash) != sha1.Size {
+		return nil
+	}
+	return k
+}
+
+func (k *knownKey) matches(name string) bool {
+	if k.hash != nil {
+		mac := hmac.New(sha1.New, k.salt)
+		mac.Write([]byte(name))
+		return hmac.Equal(mac.Sum(nil), k.hash)
+	}
+	return matchHost(k.patterns, name)
+}
+
+// lookup finds the lines for a name ("host", "[host]:port"), in the order of plain names first.
+func (db *knownHosts) lookup(name string) []*knownKey {
+	db.mu.RLock()
+	defer db.mu.RUnlock()
+	found := slices.Clone(db.plain[name])
+	for _, k := range db.others {
+		if k.matches(name) {
+			found = append(found, k)
+		}
+	}
+	return found
+}
+
+// keysOf are the plain keys among lines.
+func keysOf(lines []*knownKey, marker string) []*knownKey {
+	var out []*knownKey
+	for _, k := range lines {
+		if k.marker == marker {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+func sameKey(a, b ssh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()) }
+
+func holds(lines []*knownKey, key ssh.PublicKey) *knownKey {
+	for _, k := range lines {
+		if sameKey(k.key, key) {
+			return k
+		}
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package sshhost
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/ctaudit/ctaudit/internal/host"
+	"github.com/ctaudit/ctaudit/internal/host/served"
+)
+
+// greeting is the first line that the shell prints; what comes before it is the login's.
+func greeting(nonce string) string { return "ctaudit-shell " + nonce + "\n" }
+
+// greet prints it on a line of its own, whatever was printed before.
+func greet(nonce string) string { return fmt.Sprintf("printf '\\nctaudit-shell %%s\\n' %s\n", nonce) }
+
+// ownCtaudit tries a ctaudit on the node. One that is too old, or speaks another version of the protocol, fails without a
+// word on its output, and the script goes on.
+const ownCtaudit = `if (PATH=$PATH:/usr/local/bin:/usr/local/sbin; command -v ctaudit && printf %%s %s | ctaudit evidence >&3) 3>&1 >/dev/null 2>&1; then exit 0; fi
+`
+
+// compose is the script for a request. It is text without the target in it, so hosts with the same request differ in the
+// nonce alone.
+func (c *Client) compose(req host.Request, nonce string) ([]byte, error) {
+	var b bytes.Buffer
+	if c.opts.Reader == Push {
+		ask, err := served.Request(req, nonce)
+		if err != nil {
+			return nil, err
+		}
+		return fmt.Appendf(nil, pushScript, nonce, nonce, quote(string(ask))), nil
+	}
+	b.WriteString(greet(nonce))
+	if c.opts.Reader == Auto {
+		ask, err := served.Request(req, nonce)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(&b, ownCtaudit, quote(string(ask)))
+	}
+	b.Write(c.script(req, nonce))
+	return b.Bytes(), nil
+}
+
+// quote makes a text one word of a shell.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// pushScript is one compound command, so the shell has read it to its end before the program comes on the same standard
+// input, which is sent only once the machine's kind is told. The program is written where a program may run, in a folder
+// that nobody else may enter, checked, opened, and removed before it is started; the trap removes it when something goes
+// wrong before that.
+const pushScript = `{
+printf '\nctaudit-shell %%s\nctaudit-machine %%s\n' %s "$(uname -m)"
+read -r sum || exit 90
+umask 077
+d=
+trap 'test -z "$d" || rm -rf "$d"' EXIT
+trap 'exit 91' HUP INT TERM PIPE
+for p in /run /dev/shm /tmp "$HOME"; do
+	[ -d "$p" ] && [ -w "$p" ] || continue
+	d=$p/ctaudit.%s
+	mkdir -m 700 "$d" 2>/dev/null || { d=; continue; }
+	printf '#!/bin/sh\nexit 0\n' >"$d/x" && chmod 700 "$d/x" && "$d/x" 2>/dev/null && break
+	rm -rf "$d"
+	d=
+done
+[ -n "$d" ] || { echo 'no folder to run a program from: tried /run, /dev/shm, /tmp and the home' >&2; exit 92; }
+cat >"$d/c" || exit 93
+if command -v sha256sum >/dev/null 2>&1; then
+	have=$(sha256sum <"$d/c")
+	[ "${have%%%% *}" = "$sum" ] || { echo 'the collector did not arrive whole' >&2; exit 94; }
+fi
+chmod 500 "$d/c"
+c=$d/c
+if exec 9<"$d/c" && [ -x /proc/self/fd/9 ]; then
+	c=/proc/self/fd/9
+	rm -rf "$d"
+	d=
+fi
+printf %%s %s | "$c"
+exit
+}
+`
+
+// programs are the collectors of a run, unpacked once.
+type programs struct {
+	mu    sync.Mutex
+	known map[string]*program
+}
+
+type program struct {
+	text []byte
+	sum  string
+	err  error
+}
+
+func (c *Client) program(machine string) *program {
+	c.programs.mu.Lock()
+	defer c.programs.mu.Unlock()
+	p := c.programs.known[machine]
+	if p == nil {
+		p = &program{}
+		p.text, p.sum, p.err = c.opts.Collector(machine)
+		if len(c.programs.known) < 16 { // the machine's kind is the node's word
+			c.programs.known[machine] = p
+		}
+	}
+	return p
+}
+
+// push learns the machine's kind and sends the program for it.
+func (k *talk) push(ctx context.Context, out *bufio.Reader) error {
+	line, err := out.ReadSlice('\n')
+	machine, ok := strings.CutPrefix(strings.TrimSpace(string(line)), "ctaudit-machine ")
+	if err != nil || !ok {
+		return k.broken(ctx, errors.New("the node does not say what machine it is"))
+	}
+	p := k.client.program(machine)
+	if p.err != nil {
+		return &Error{Stage: StageRead, Err: p.err}
+	}
+	if _, err = k.sh.in.Write([]byte(p.sum + "\n")); err == nil {
+		_, err = k.sh.in.Write(p.text)
+	}
+	if err == nil {
+		err = k.sh.in.Close()
+	}
+	if err != nil && ctx.Err() != nil {
+		return &Error{Stage: StageRead, Err: context.Cause(ctx)}
+	}
+	return nil // a node that stopped listening says why on its standard error
+}
