@@ -145,10 +145,25 @@ func (m *matcher) match(pattern string) ([]*host, error) {
 			}
 		}
 	}
+	if len(hosts) == 0 && slices.Contains(localhosts(), name) {
+		hosts = m.localhost()
+	}
 	if len(hosts) == 0 && !groups && name != "all" {
 		m.inv.warn("", 0, "limit: pattern %q matches no host and no group", name)
 	}
 	return sub.of(hosts, pattern)
+}
+
+// localhosts are the names that Ansible has for this machine: each means the one that the inventory has.
+func localhosts() []string { return []string{"127.0.0.1", "localhost", "::1"} }
+
+func (m *matcher) localhost() []*host {
+	for _, h := range m.inv.order {
+		if slices.Contains(localhosts(), h.name) {
+			return []*host{h}
+		}
+	}
+	return nil
 }
 
 // subscripted is a pattern with [n], [from:to], [from:] or the older [from-to] behind it.

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -86,7 +87,13 @@ func (l *loader) readFile(path string) {
 }
 
 func (l *loader) read(r io.Reader) {
-	text, err := io.ReadAll(io.LimitReader(r, maxText+1))
+	in := bufio.NewReader(r)
+	start, _ := in.Peek(4096)
+	if bytes.IndexByte(start, 0) >= 0 { // a device, an archive: not worth reading to its end
+		l.fail(1+bytes.Count(start[:bytes.IndexByte(start, 0)], []byte("\n")), "", "a NUL byte: this is no inventory")
+		return
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxText+1))
 	switch {
 	case err != nil:
 		l.fail(0, "", "read inventory: %v", plain(err))

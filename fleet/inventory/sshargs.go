@@ -73,6 +73,9 @@ func (r *resolver) argument(name string, words []string, v value) []string {
 			}
 			argument, rest = rest[0], rest[1:]
 		}
+		if ok && strings.ContainsAny(argument, " \t") {
+			argument = `"` + argument + `"`
+		}
 		if ok {
 			argument = keyword + "=" + argument
 		}
@@ -83,7 +86,7 @@ func (r *resolver) argument(name string, words []string, v value) []string {
 }
 
 // keywordValue is an option as -o takes it, "Keyword=value" or "Keyword value".
-var keywordValue = regexp.MustCompile(`^\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)"?(.*?)"?\s*$`)
+var keywordValue = regexp.MustCompile(`^\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)(.*?)\s*$`)
 
 // option takes over one option of ssh_config. Those that would switch off the check of host keys, or forward the agent, do not
 // count.
@@ -97,7 +100,8 @@ func (r *resolver) option(text string, v value) {
 		return
 	}
 	t := &r.host.target
-	keyword, arg := m[1], m[2]
+	keyword, arg := m[1], strings.Trim(m[2], `"`)
+	whole := keyword + "=" + m[2] // with its quotes, which ssh reads
 	switch strings.ToLower(keyword) {
 	case "stricthostkeychecking":
 		if !strings.EqualFold(arg, "yes") {
@@ -108,7 +112,7 @@ func (r *resolver) option(text string, v value) {
 			r.warn(v, "%s=%s is passed over: host keys are checked against the usual known_hosts", keyword, arg)
 			return
 		}
-		t.Options = append(t.Options, keyword+"="+arg)
+		t.Options = append(t.Options, whole)
 	case "forwardagent", "forwardx11":
 		if !strings.EqualFold(arg, "no") {
 			r.warn(v, "%s=%s is passed over: nothing is forwarded", keyword, arg)
@@ -121,7 +125,7 @@ func (r *resolver) option(text string, v value) {
 			t.User = arg
 		}
 	default:
-		t.Options = append(t.Options, keyword+"="+arg)
+		t.Options = append(t.Options, whole)
 	}
 }
 

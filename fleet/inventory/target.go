@@ -145,7 +145,7 @@ func (r *resolver) login() {
 	if strings.HasPrefix(named, "-") || strings.ContainsAny(address, " \t") || strings.HasPrefix(address, "-") {
 		r.fail(at, "", "%s: address %q cannot be one", t.Name, named)
 	}
-	if strings.HasPrefix(user, "-") || strings.ContainsAny(user, " \t") {
+	if strings.HasPrefix(user, "-") {
 		r.fail(as, "", "%s: user %q cannot be one", t.Name, user)
 	}
 	t.Address, t.User = address, user

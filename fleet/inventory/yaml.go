@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"sort"
 	"strconv"
 
 	"gopkg.in/yaml.v3"
@@ -44,7 +45,7 @@ func (l *loader) document(text []byte) *yaml.Node {
 	case errors.Is(err, io.EOF):
 		return nil
 	case err != nil:
-		l.syntax(err)
+		l.syntax(text, err)
 		return nil
 	}
 	switch err := dec.Decode(&more); {
@@ -52,7 +53,7 @@ func (l *loader) document(text []byte) *yaml.Node {
 		l.fail(more.Line, "one inventory is one document", "a second YAML document")
 		return nil
 	case !errors.Is(err, io.EOF):
-		l.syntax(err)
+		l.syntax(text, err)
 		return nil
 	}
 	if len(doc.Content) == 0 || doc.Content[0].ShortTag() == "!!null" {
@@ -63,15 +64,47 @@ func (l *loader) document(text []byte) *yaml.Node {
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?`)
 
-func (l *loader) syntax(err error) {
-	text := err.Error()
-	m := yamlLine.FindStringSubmatch(text)
-	line := 0
+func (l *loader) syntax(text []byte, err error) {
+	m := yamlLine.FindStringSubmatch(err.Error())
+	line, why := 0, err.Error()
 	if m != nil {
 		line, _ = strconv.Atoi(m[1])
-		text = text[len(m[0]):]
+		why = why[len(m[0]):]
 	}
-	l.fail(line, "", "YAML: %s", text)
+	if found := firstBad(text, why); found > 0 {
+		line = found
+	}
+	l.fail(line, "", "YAML: %s", why)
+}
+
+// maxSearched is the largest text in which the line of a mistake is looked for.
+const maxSearched = 1 << 20
+
+// firstBad is the line at which a text becomes wrong in that way. The parser itself names the beginning of the mapping around it.
+func firstBad(text []byte, why string) int {
+	if len(text) > maxSearched {
+		return 0
+	}
+	var ends []int
+	for line := range bytes.Lines(text) {
+		before := 0
+		if len(ends) > 0 {
+			before = ends[len(ends)-1]
+		}
+		ends = append(ends, before+len(line))
+	}
+	at := sort.Search(len(ends), func(i int) bool {
+		dec := yaml.NewDecoder(bytes.NewReader(text[:ends[i]]))
+		var err error
+		for err == nil {
+			err = dec.Decode(&yaml.Node{})
+		}
+		return yamlLine.ReplaceAllString(err.Error(), "") == why
+	})
+	if at == len(ends) {
+		return 0
+	}
+	return at + 1
 }
 
 // pair is an entry of a mapping.
@@ -296,6 +329,11 @@ func (l *loader) scalar(n *yaml.Node, depth int) value {
 		v.kind = kindOther
 	case tag == "!!null":
 		v.kind = kindNull
+	case tag == "!!bool":
+		v.text = "False"
+		if on, _ := boolean(n.Value); on {
+			v.text = "True"
+		}
 	case tag == "!!int":
 		var number int64
 		if n.Decode(&number) == nil {

@@ -37,6 +37,8 @@ func probes() map[string]probe {
 		"ufw":             programs("ufw"),
 		"xmllint":         programs("xmllint"),
 		"sshd":            programs("sshd"),
+		"ssh":             programs("ssh"),
+		"ansible":         programs("ansible", "ansible-inventory", "/usr/bin/python3"),
 		"afpacket":        afpacket,
 		"br_netfilter":    netnsFile("/proc/sys/net/bridge/bridge-nf-call-iptables"),
 		"ipvs":            netnsFile("/proc/sys/net/ipv4/vs/conntrack"),
