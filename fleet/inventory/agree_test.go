@@ -197,7 +197,7 @@ func compare(t *testing.T, q question, ours, theirs answer) {
 // TestDrawnInventories compares inventories and limits that nobody wrote.
 func TestDrawnInventories(t *testing.T) {
 	labtest.Require(t, "ansible")
-	const drawn = 150
+	const drawn = 80
 	dir := t.TempDir()
 	var questions []question
 	for i := range drawn {

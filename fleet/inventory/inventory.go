@@ -75,7 +75,7 @@ const (
 	maxText     = 256 << 20 // bytes of a source: ten thousand nodes of kubectl
 	maxYAML     = 16 << 20  // bytes of a YAML or INI source
 	maxDepth    = 64        // of nesting
-	maxNodes    = 4 << 20   // YAML nodes that are visited, aliases counted each time
+	maxNodes    = 2 << 20   // YAML nodes that are visited, aliases counted each time
 	maxName     = 1024      // bytes of a host's or group's name
 )
 
