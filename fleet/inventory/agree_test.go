@@ -42,6 +42,7 @@ type reached struct {
 	Local      bool   `json:"local"`
 	Become     string `json:"become"`
 	BecomeUser string `json:"becomeUser"`
+	Timeout    int    `json:"timeout"` // seconds
 }
 
 func ask(t *testing.T, questions []question) []answer {
@@ -106,7 +107,7 @@ func ours(t *testing.T, q question) answer {
 }
 
 func asReached(h fleet.Target) reached {
-	r := reached{Name: h.Name, Address: h.Address, Port: h.Port, User: h.User, Local: h.Local, Become: h.Become.Method, BecomeUser: h.Become.User}
+	r := reached{Timeout: int(h.Timeout.Seconds()), Name: h.Name, Address: h.Address, Port: h.Port, User: h.User, Local: h.Local, Become: h.Become.Method, BecomeUser: h.Become.User}
 	if r.Address == "" {
 		r.Address = h.Name
 	}

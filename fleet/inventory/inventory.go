@@ -23,6 +23,7 @@ type Inventory struct {
 	loose    *group // ungrouped
 	folders  []*folder
 	warnings []Warning
+	unsaid   int // warnings beyond those that are kept
 }
 
 // Warning is something that is no error and may surprise.
@@ -93,15 +94,29 @@ func Load(sources []string, stdin io.Reader) (*Inventory, error) {
 	l.file = ""
 	l.reconcile()
 	l.readFolders()
-	err := errors.Join(l.problems...)
-	if err == nil {
-		l.inv.resolve()
+	if len(l.problems) > 0 {
+		return l.inv, errors.Join(rest(l.problems, l.unsaid)...)
 	}
-	return l.inv, err
+	l.inv.resolve()
+	return l.inv, nil
 }
 
 // Warnings are duplicates, and what is passed over although it changes how a host is reached.
-func (inv *Inventory) Warnings() []Warning { return slices.Clone(inv.warnings) }
+func (inv *Inventory) Warnings() []Warning {
+	out := slices.Clone(inv.warnings)
+	if inv.unsaid > 0 {
+		out = append(out, Warning{Text: fmt.Sprintf("%d more warnings", inv.unsaid)})
+	}
+	return out
+}
+
+// rest adds how many mistakes were not kept, when there were any.
+func rest(problems []error, unsaid int) []error {
+	if unsaid > 0 {
+		problems = append(problems, &Error{Text: fmt.Sprintf("%d more mistakes", unsaid)})
+	}
+	return problems
+}
 
 // Select gives the hosts that a limit in Ansible's pattern language leaves, in inventory order; an empty one leaves all. It fails
 // when nothing is left, and when one of the hosts cannot be reached as it is declared: those mistakes come joined. A pattern
@@ -117,14 +132,14 @@ func (inv *Inventory) Select(limit string) ([]fleet.Target, error) {
 	for _, h := range hosts {
 		targets = append(targets, h.target)
 		for _, p := range h.problems {
-			if !seen[p.Error()] && len(problems) < maxProblems { // a group's mistake is one, however many hosts it has
+			if !seen[p.Error()] { // a group's mistake is one, however many hosts it has
 				seen[p.Error()] = true
 				problems = append(problems, p)
 			}
 		}
 	}
-	if len(problems) > 0 {
-		return nil, errors.Join(problems...)
+	if n := len(problems); n > 0 {
+		return nil, errors.Join(rest(problems[:min(n, maxProblems)], n-maxProblems)...)
 	}
 	return targets, nil
 }

@@ -176,7 +176,11 @@ func (g *group) deepen() int {
 
 func (inv *Inventory) warn(file string, line int, format string, args ...any) {
 	w := Warning{file, line, fmt.Sprintf(format, args...)}
-	if len(inv.warnings) < maxProblems && !slices.Contains(inv.warnings, w) {
+	switch {
+	case slices.Contains(inv.warnings, w):
+	case len(inv.warnings) >= maxProblems:
+		inv.unsaid++
+	default:
 		inv.warnings = append(inv.warnings, w)
 	}
 }

@@ -22,12 +22,16 @@ type loader struct {
 	problems []error
 	nodes    int // YAML nodes visited in the file
 	stdinRed bool
+	full     bool // it was said that there are too many hosts
+	unsaid   int  // mistakes beyond those that are kept
 }
 
 func (l *loader) fail(line int, hint, format string, args ...any) {
-	if len(l.problems) < maxProblems {
-		l.problems = append(l.problems, &Error{l.file, line, fmt.Sprintf(format, args...), hint})
+	if len(l.problems) >= maxProblems {
+		l.unsaid++
+		return
 	}
+	l.problems = append(l.problems, &Error{l.file, line, fmt.Sprintf(format, args...), hint})
 }
 
 func (l *loader) warn(line int, format string, args ...any) {
@@ -216,25 +220,16 @@ func (l *loader) host(name string, line int) *host {
 		return nil
 	}
 	if len(l.inv.order) >= maxHosts {
-		if len(l.inv.order) == maxHosts && !l.full() {
+		if !l.full {
 			l.fail(line, "", "more than %d hosts", maxHosts)
 		}
+		l.full = true
 		return nil
 	}
 	h := &host{name: name, file: l.file, line: line}
 	l.inv.hosts[name] = h
 	l.inv.order = append(l.inv.order, h)
 	return h
-}
-
-// full reports whether it was said already that there are too many hosts.
-func (l *loader) full() bool {
-	for _, p := range l.problems {
-		if strings.Contains(p.Error(), fmt.Sprintf("more than %d hosts", maxHosts)) {
-			return true
-		}
-	}
-	return false
 }
 
 // group finds the named group, or makes it.

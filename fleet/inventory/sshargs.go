@@ -57,7 +57,7 @@ func (r *resolver) argument(name string, words []string, v value) []string {
 			r.warn(v, "%s: -%c is passed over: nothing is forwarded", name, flag)
 			continue
 		case 'F':
-			r.fail(v, "give it to ctaudit itself: --ssh-config FILE", "%s: -F is one file for all hosts", name)
+			r.fail(v, "an ssh configuration for all hosts is a flag of ctaudit fleet", "%s: -F is one file for all hosts", name)
 			return nil
 		}
 		keyword, ok := flagOptions[flag]

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -158,6 +159,13 @@ func (r *resolver) login() {
 	}
 	if key, _ := r.text("ansible_private_key_file", "ansible_ssh_private_key_file"); key != "" {
 		t.KeyFiles = []string{home(key)}
+	}
+	if seconds, v := r.text("ansible_timeout", "ansible_ssh_timeout"); seconds != "" {
+		n, err := strconv.Atoi(seconds)
+		if err != nil || n < 1 || n > 86400 {
+			r.fail(v, "", "%s: timeout %q: want seconds", t.Name, seconds)
+		}
+		t.Timeout = time.Duration(n) * time.Second
 	}
 }
 

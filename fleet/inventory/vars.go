@@ -45,7 +45,7 @@ var known = map[string]bool{
 	"ansible_user": true, "ansible_ssh_user": true, "ansible_private_key_file": true, "ansible_ssh_private_key_file": true,
 	"ansible_connection": true, "ansible_shell_type": true, "ansible_ssh_pkcs11_provider": true,
 	"ansible_ssh_args": true, "ansible_ssh_common_args": true, "ansible_ssh_extra_args": true,
-	"ansible_ssh_executable": true, "ansible_host_key_checking": true, "ansible_ssh_host_key_checking": true,
+	"ansible_ssh_executable": true, "ansible_timeout": true, "ansible_ssh_timeout": true, "ansible_host_key_checking": true, "ansible_ssh_host_key_checking": true,
 	"ansible_become": true, "ansible_become_method": true, "ansible_become_user": true, "ansible_become_exe": true,
 	"ansible_become_flags": true, "ansible_sudo_user": true, "ansible_su_user": true, "ansible_doas_user": true,
 	"ansible_password": true, "ansible_ssh_pass": true, "ansible_ssh_password": true, "ansible_become_pass": true,

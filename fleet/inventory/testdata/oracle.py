@@ -23,6 +23,7 @@ def reached(variables, name):
         "port": int(conn.get_option("port") or 0),
         "user": str(conn.get_option("remote_user") or ""),
         "key": os.path.expanduser(conn.get_option("private_key_file") or ""),
+        "timeout": int(conn.get_option("timeout")) if variables.get("ansible_ssh_timeout") else 0,
         "local": variables.get("ansible_connection") == "local",
         "become": "",
         "becomeUser": "",
