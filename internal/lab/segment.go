@@ -29,9 +29,11 @@ type Segment struct {
 	Window   uint16 // as the header has it, not scaled; 0 is sent as 1024, except in a RST
 	Options  []layers.TCPOption
 	Payload  []byte
+	TTL, TOS uint8  // hop limit (0 is sent as 64) and the whole byte of type of service or traffic class
+	FragOff  uint16 // IPv4: the fragment offset with its flags, 0x4000 is "don't fragment"
 }
 
-// Frame is the segment as an Ethernet frame with correct checksums and hop limit 64.
+// Frame is the segment as an Ethernet frame with correct checksums.
 func (s Segment) Frame(src, dst net.HardwareAddr) ([]byte, error) {
 	tcp := &layers.TCP{
 		SrcPort: layers.TCPPort(s.Src.Port()), DstPort: layers.TCPPort(s.Dst.Port()), Seq: s.Seq, Ack: s.Ack, Window: s.Window,
@@ -41,11 +43,16 @@ func (s Segment) Frame(src, dst net.HardwareAddr) ([]byte, error) {
 	if tcp.Window == 0 && !tcp.RST {
 		tcp.Window = 1024
 	}
+	ttl := s.TTL
+	if ttl == 0 {
+		ttl = 64
+	}
 	ethernet := &layers.Ethernet{SrcMAC: src, DstMAC: dst, EthernetType: layers.EthernetTypeIPv4}
 	var ip gopacket.SerializableLayer
 	if s.Src.Addr().Is4() {
 		v4 := &layers.IPv4{
-			Version: 4, TTL: 64, Protocol: layers.IPProtocolTCP, SrcIP: s.Src.Addr().AsSlice(), DstIP: s.Dst.Addr().AsSlice(),
+			Version: 4, TTL: ttl, TOS: s.TOS, Flags: layers.IPv4Flag(s.FragOff >> 13), FragOffset: s.FragOff & 0x1fff,
+			Protocol: layers.IPProtocolTCP, SrcIP: s.Src.Addr().AsSlice(), DstIP: s.Dst.Addr().AsSlice(),
 		}
 		ip = v4
 		if err := tcp.SetNetworkLayerForChecksum(v4); err != nil {
@@ -54,7 +61,7 @@ func (s Segment) Frame(src, dst net.HardwareAddr) ([]byte, error) {
 	} else {
 		ethernet.EthernetType = layers.EthernetTypeIPv6
 		v6 := &layers.IPv6{
-			Version: 6, HopLimit: 64, NextHeader: layers.IPProtocolTCP, SrcIP: s.Src.Addr().AsSlice(), DstIP: s.Dst.Addr().AsSlice(),
+			Version: 6, HopLimit: ttl, TrafficClass: s.TOS, NextHeader: layers.IPProtocolTCP, SrcIP: s.Src.Addr().AsSlice(), DstIP: s.Dst.Addr().AsSlice(),
 		}
 		ip = v6
 		if err := tcp.SetNetworkLayerForChecksum(v6); err != nil {
