@@ -38,9 +38,18 @@ func (w *textWriter) element(s *Set, e *Element, fields []Operand) {
 		if j < len(fields) {
 			f = fields[j].Field
 		}
+		if bitmask(f) && k.From == k.To { // a comma would begin the next element
+			w.add(strings.ReplaceAll(string((&textWriter{}).valueOf(f, k.From)), ",", " | "))
+			continue
+		}
 		w.interval(f, k)
 	}
 	w.data(s, e)
+}
+
+func (w *textWriter) valueOf(f Field, v Value) []byte {
+	w.value(f, v)
+	return w.b
 }
 
 func (w *textWriter) data(s *Set, e *Element) {
@@ -82,4 +91,29 @@ func (w *textWriter) assign(i int, a Assign) {
 	if a.Xor != (Value{}) {
 		w.add(map[bool]string{true: " | ", false: " ^ "}[or], string(appendValue(nil, kindHex, a.Xor)))
 	}
+}
+
+// ElementText writes an element of a named set or map as "nft add element" takes it between braces; the catch-all element has
+// no key.
+func (s *Set) ElementText(e *Element) string {
+	w := &textWriter{}
+	kinds := kindsOf(s.Types)
+	for j, k := range e.Key {
+		if j > 0 {
+			w.add(" . ")
+		}
+		switch {
+		case kinds(j) == kindName:
+			w.interval(IIFName, k)
+		case j < len(s.Types) && s.Types[j] == "ether_addr":
+			w.interval("ether.saddr", k)
+		default:
+			w.b = appendInterval(w.b, kinds(j), k)
+		}
+	}
+	if len(e.Key) == 0 {
+		w.add("*")
+	}
+	w.data(s, e)
+	return string(w.b)
 }
