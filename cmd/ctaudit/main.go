@@ -45,6 +45,7 @@ const (
 	exitFindings   = 1
 	exitUsage      = 2
 	exitIncomplete = 3
+	exitDiffers    = 4   // prove: the kernel did something else than was foretold
 	exitInterrupt  = 130 // 128 + SIGINT
 	exitTerminate  = 143 // 128 + SIGTERM
 )

@@ -13,13 +13,20 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ctaudit/ctaudit/internal/lab/proof"
+	"github.com/ctaudit/ctaudit/internal/lab/twin"
 )
 
 // proveFlags are what prove takes.
-type proveFlags struct{ question, family, format, pcap string }
+type proveFlags struct {
+	question, family, format, pcap string
+	thisNode                       bool
+}
 
 func (a *app) proveCommand() *cobra.Command {
-	var pf proveFlags
+	var (
+		pf  proveFlags
+		src source
+	)
 	cmd := &cobra.Command{
 		Use:   "prove",
 		Short: "Reproduce the reset on this node's kernel, in throw-away namespaces",
@@ -30,18 +37,37 @@ each, the segments that conntrack may call INVALID; print which make the router 
 The node's own network, rules and settings are neither used nor changed, and nothing stays behind. Needs root, or
 "unshare -rn" in front of it where the kernel lets users make namespaces.
 
-Exit codes: 0 the proof was run; 2 usage error; 3 it cannot be run here, or was not finished.`,
+With --snapshot or --this-node: the twin. The node's interfaces, addresses, routes, settings and rules are rebuilt in a
+throw-away namespace, stray segments of every kind that the audit tells apart are put to it, and what the kernel does stands
+beside what ctaudit foretold. What cannot be rebuilt is named, and nothing that depends on it is decided.
+
+Exit codes: 0 the proof was run, and every prediction held; 2 usage error; 3 it cannot be run here, was not finished, or a
+question was left undecided; 4 the kernel did something else than was foretold: a bug of ctaudit, please report it.`,
 		Example: `  ctaudit prove
   ctaudit prove --question A --family ipv4 -f json
-  ctaudit prove --pcap captures`,
+  ctaudit prove --pcap captures
+  ctaudit prove --this-node
+  ctaudit prove --snapshot node1.json --snapshot node2.json`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.prove(cmd.Context(), pf) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if pf.thisNode || len(src.snapshots) > 0 {
+				return a.proveTwin(cmd.Context(), &src, pf)
+			}
+			if src.netns != "" || src.hostName != "" {
+				return errors.New("--netns and --host-name go with --this-node")
+			}
+			return a.prove(cmd.Context(), pf)
+		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&pf.question, "question", "", "A or B (default: both)")
 	f.StringVar(&pf.family, "family", "", "ipv4 or ipv6 (default: both)")
 	f.StringVar(&pf.pcap, "pcap", "", "write what passed the server's and the client's wire to `dir`, two pcap files a connection")
 	f.StringVarP(&pf.format, "format", "f", "text", "text or json")
+	f.BoolVar(&pf.thisNode, "this-node", false, "rebuild this node, and compare what is foretold with what the kernel does")
+	f.StringArrayVar(&src.snapshots, "snapshot", nil, "the same for a node whose snapshot or recording is in `file`; repeatable, - for stdin")
+	f.StringVar(&src.netns, "netns", "", "with --this-node: another network namespace of this machine: a `name`, a path or a process id")
+	f.StringVar(&src.hostName, "host-name", "", "name the node so (default: its own `name`)")
 	return cmd
 }
 
@@ -90,13 +116,17 @@ func (a *app) prove(ctx context.Context, pf proveFlags) error {
 	}
 	r.Document.Tool = toolName()
 	if pf.format == "json" {
-		enc := json.NewEncoder(a.out)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		return unwritten(enc.Encode(r.Document))
+		return a.writeJSON(r.Document)
 	}
 	_, err = fmt.Fprint(a.out, proofText(&r.Document))
 	return unwritten(err)
+}
+
+func (a *app) writeJSON(document any) error {
+	enc := json.NewEncoder(a.out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return unwritten(enc.Encode(document))
 }
 
 // unproven is why there is no proof, with exit code 3: it is no verdict.
@@ -108,6 +138,10 @@ func unproven(ctx context.Context, err error) error {
 	var missing *proof.Unavailable
 	if errors.As(err, &missing) {
 		reason += "\nhint: " + missing.Hint
+	}
+	var none *twin.Unavailable
+	if errors.As(err, &none) {
+		reason += "\nhint: run it as root"
 	}
 	return &exitError{exitIncomplete, reason}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ctaudit/ctaudit/internal/lab/proof"
+	"github.com/ctaudit/ctaudit/internal/lab/twin"
 	"github.com/ctaudit/ctaudit/internal/report"
 	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
@@ -15,12 +16,12 @@ import (
 // schemas are the published JSON Schemas by name.
 func schemas() map[string][]byte {
 	return map[string][]byte{
-		"proof": proof.Schema(), "report": report.Schema(), "snapshot": snapshot.Schema(), "trace": report.TraceSchema(),
+		"proof": proof.Schema(), "report": report.Schema(), "snapshot": snapshot.Schema(), "trace": report.TraceSchema(), "twin": twin.Schema(),
 	}
 }
 
 func (a *app) schemaCommand() *cobra.Command {
-	names := []string{"proof", "report", "snapshot", "trace"}
+	names := []string{"proof", "report", "snapshot", "trace", "twin"}
 	return &cobra.Command{
 		Use:       "schema " + strings.Join(names, "|"),
 		Short:     "Print the JSON Schema of a document",
