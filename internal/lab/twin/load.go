@@ -189,6 +189,8 @@ func (t *Twin) loadOne(ctx context.Context, d *document) {
 // iptables-legacy "line 12 failed" and "Error occurred at line: 12".
 var refused = regexp.MustCompile(`(?m)/dev/stdin:(\d+):\d+-\d+: Error|line:? (\d+)(?: failed|: [A-Z_]+ failed|$)`)
 
+var noChain = regexp.MustCompile(`Chain '([^']+)' does not exist`)
+
 func (t *Twin) cut(d *document, err error) bool {
 	var numbers []int
 	for _, m := range refused.FindAllStringSubmatch(err.Error(), -1) {
@@ -196,6 +198,15 @@ func (t *Twin) cut(d *document, err error) bool {
 		if p, ok := d.places[n]; ok && d.lines[n-1] != "" && !slices.Contains(numbers, n) {
 			numbers = append(numbers, n)
 			t.gap(t.placeGap(p, reason(err)))
+		}
+	}
+	if m := noChain.FindStringSubmatch(err.Error()); m != nil && len(numbers) == 0 { // iptables-nft names the chain, and no line
+		for n, p := range d.places {
+			line := d.lines[n-1]
+			if strings.HasPrefix(line, "-A ") && (strings.Contains(line+" ", "-j "+m[1]+" ") || strings.Contains(line+" ", "-g "+m[1]+" ")) {
+				numbers = append(numbers, n)
+				t.gap(t.placeGap(p, reason(err)))
+			}
 		}
 	}
 	for _, n := range numbers {
