@@ -286,7 +286,7 @@ func commandAnswer(o *output, limit int64) *host.Answer {
 	if o.status == 0 {
 		return a
 	}
-	if o.asks && lacksNFTables(o.stderr) {
+	if o.asks && lacksNFTables(o) {
 		return &host.Answer{Absent: true}
 	}
 	a.Err = ended(o.status)
@@ -316,10 +316,17 @@ func ended(status int) string {
 	return fmt.Sprintf("exit status %d", status)
 }
 
-// lacksNFTables recognises how nft and its kin say that the kernel has no nf_tables: nobody answers their question.
-func lacksNFTables(stderr string) bool {
-	for _, s := range []string{"Invalid argument", "Protocol not supported", "Operation not supported"} {
-		if strings.Contains(stderr, s) {
+// lacksNFTables recognises how nft and its kin say that the kernel has no nf_tables: nobody registered the netlink protocol, or
+// nobody in it answers. Other complaints stay errors, since this one makes "no rules" of a failure.
+func lacksNFTables(o *output) bool {
+	if len(o.data) > 0 {
+		return false
+	}
+	for _, s := range []string{
+		"Failed to initialize nft: Protocol not supported", "Unable to initialize Netlink socket: Protocol not supported",
+		"Could not fetch rule set generation id: Invalid argument", "cache initialization failed: Invalid argument",
+	} {
+		if strings.Contains(o.stderr, s) {
 			return true
 		}
 	}

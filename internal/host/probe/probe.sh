@@ -28,9 +28,9 @@ main() {
 
 body() {
 	exec 4>&1
-	answered=0 list='' queued=0 cap=0 asks=no ipflags='' limiter=''
+	answered=0 list='' queued=0 cap=1048577 asks=no ipflags='' limiter=''
 	if in_path head; then head=$file; else head=head; fi
-	if in_path timeout; then limiter=$file; fi
+	if in_path timeout && "$file" 30 true 2>/dev/null; then limiter=$file; fi # an old busybox wants -t
 	printf 'B %s %s\0' "$(date -u +%s)" "$(uname -n)"
 	printf 'M\0'
 	grep -E ' (/proc|/sys|/run/netns|/run/docker/netns)[ /]' /proc/self/mountinfo 2>/dev/null
@@ -129,7 +129,7 @@ file() {
 glob() {
 	answered=$((answered + 1))
 	capped "$2"
-	slot=$1
+	slot=$1 matched=0
 	printf 'G %s\0' "$slot"
 	shift 2
 	walk "$@"
@@ -138,7 +138,8 @@ glob() {
 # walk FOLDER PATTERN...: a pattern that matches nothing stands for itself, and is then no name.
 walk() {
 	if [ $# -eq 1 ]; then
-		queue "F $slot" "$1"
+		matched=$((matched + 1))
+		[ "$matched" -gt 65537 ] || queue "F $slot" "$1"
 		return
 	fi
 	case $2 in
@@ -148,6 +149,7 @@ walk() {
 		return
 		;;
 	esac
+	if [ -e "$1" ] && [ ! -d "$1" ]; then return; fi
 	if [ ! -d "$1" ] || [ ! -r "$1" ]; then
 		queue "U $slot" "$1"
 		return

@@ -191,7 +191,7 @@ func (r *reading) place(record string, it item, s *slot, name string) (*[]fileRe
 	case record == "F" && it.need.Kind == host.File && name == it.need.Args[0]:
 		return &s.files, bytesOf(it.need), s.answer()
 	case record == "F" && it.need.Kind == host.Glob && s.answered && s.why == "":
-		if len(s.files) > 2*maxGlobFiles {
+		if len(s.files) > maxGlobFiles {
 			return nil, 0, errors.New("too many files")
 		}
 		return &s.files, fileLimit + 1, nil

@@ -46,6 +46,7 @@ func open(r io.Reader, nonce string, limit int64) (*stream, error) {
 			return nil, cutOr(err)
 		}
 		z.Multistream(false)
+		s.packed = true
 		s.in = bufio.NewReaderSize(&bounded{r: z, left: limit}, 64<<10)
 	default:
 		return nil, fmt.Errorf("the answer is packed with %.20q, which nobody asked for", codec)
@@ -61,6 +62,8 @@ func findMarker(in *bufio.Reader, nonce string) (string, error) {
 		line, err := in.ReadSlice('\n')
 		if i := bytes.Index(line, marker); i >= 0 && err == nil {
 			return strings.TrimSpace(string(line[i+len(marker):])), nil
+		} else if i >= 0 {
+			return "", cutOr(err)
 		}
 		skipped += len(line)
 		noise = append(noise, line[:min(len(line), maxHeader-min(len(noise), maxHeader))]...)
@@ -119,6 +122,7 @@ func cutOr(err error) error {
 // stream is the records of an answer.
 type stream struct {
 	in        *bufio.Reader
+	packed    bool   // with gzip, which checks it
 	data, end []byte // what ends data
 }
 
@@ -175,8 +179,12 @@ func (s *stream) only(limit int64) ([]byte, error) {
 	return b, err
 }
 
-// drain reads to the end, so that the checksum is verified; nothing may be left.
+// drain reads what is packed to its end, so that the checksum is verified; nothing may be left. What a login prints behind a
+// plain answer is no part of it.
 func (s *stream) drain() error {
+	if !s.packed {
+		return nil
+	}
 	n, err := io.Copy(io.Discard, s.in)
 	if err == nil && n > 0 {
 		err = fmt.Errorf("%d bytes behind the end", n)
@@ -205,11 +213,8 @@ func (s *stream) output(limit int64) (*output, error) {
 	}
 	o := &output{data: data}
 	i := strings.LastIndexByte(tail, ':')
-	if i < 0 || i > 0 && tail[i-1] != '\n' && !strings.HasSuffix(tail[:i], "\n") {
-		// A complaint without a line break at its end.
-		if i < 0 {
-			return nil, fmt.Errorf("a program without a status: %.80q", tail)
-		}
+	if i < 0 {
+		return nil, fmt.Errorf("a program without a status: %.80q", tail)
 	}
 	if o.status, err = strconv.Atoi(tail[i+1:]); err != nil || o.status < 0 {
 		return nil, fmt.Errorf("a program without a status: %.80q", tail[i:])
