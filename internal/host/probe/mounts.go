@@ -22,10 +22,24 @@ type mount struct {
 	onlyProcesses bool
 }
 
-type mounts []mount
+// mounts are those that matter here.
+type mounts struct {
+	top  map[string]mount  // the last on /proc and on /sys
+	on   map[place]mount   // by what they are mounted on
+	nsfs map[string]string // roots of mounted namespaces, "net:[4026532456]", by path
+}
+
+// place is a path in a mount.
+type place struct {
+	parent int
+	point  string
+}
+
+// maxStack bounds how many mounts on one path are followed.
+const maxStack = 64
 
 func parseMounts(b []byte) mounts {
-	var all mounts
+	all := mounts{top: map[string]mount{}, on: map[place]mount{}, nsfs: map[string]string{}}
 	for line := range strings.Lines(string(b)) {
 		f := strings.Fields(line)
 		if len(f) < 10 {
@@ -43,10 +57,20 @@ func parseMounts(b []byte) mounts {
 			}
 		}
 		if err1 == nil && err2 == nil && m.kind != "" {
-			all = append(all, m)
+			all.add(m)
 		}
 	}
 	return all
+}
+
+func (all *mounts) add(m mount) {
+	if m.point == "/proc" || m.point == "/sys" {
+		all.top[m.point] = m
+	}
+	all.on[place{m.parent, m.point}] = m
+	if m.kind == "nsfs" {
+		all.nsfs[m.point] = m.root
+	}
 }
 
 // unescape undoes \040 and its like.
@@ -67,35 +91,20 @@ func unescape(s string) string {
 
 // covering is the mount that a path below root leads into: the last one on root, and from there those mounted on the way.
 func (all mounts) covering(root, name string) (m mount, ok bool) {
-	for _, c := range all {
-		if c.point == root {
-			m, ok = c, true
-		}
-	}
+	m, ok = all.top[root]
 	for end := len(root); ok && end <= len(name); end++ {
 		if end < len(name) && name[end] != '/' {
 			continue
 		}
-		m = all.topmost(m, name[:end])
-	}
-	return m, ok
-}
-
-// topmost follows what is mounted on one path, starting in m.
-func (all mounts) topmost(m mount, point string) mount {
-	for range all {
-		i := 0
-		for ; i < len(all); i++ {
-			if all[i].parent == m.id && all[i].id != m.id && all[i].point == point {
+		for range maxStack {
+			next, more := all.on[place{m.id, name[:end]}]
+			if !more {
 				break
 			}
+			m = next
 		}
-		if i == len(all) {
-			return m
-		}
-		m = all[i]
 	}
-	return m
+	return m, ok
 }
 
 // orMasked takes back an absent or empty answer about /proc or /sys that proves nothing, because something else is mounted

@@ -226,9 +226,7 @@ func (s *survey) names(named []byte, all mounts) {
 
 // namespace says whether a network namespace is mounted at the path.
 func (all mounts) namespace(path string, inode uint64) bool {
-	return slices.ContainsFunc(all, func(m mount) bool {
-		return m.point == path && m.kind == "nsfs" && m.root == fmt.Sprintf("net:[%d]", inode)
-	})
+	return all.nsfs[path] == fmt.Sprintf("net:[%d]", inode)
 }
 
 // namespaces answers a Namespaces need.
@@ -278,6 +276,10 @@ func (r *reading) entered(n host.Need, sp *spaces, sv *survey) ([]host.Namespace
 	for _, l := range parseListing(sp.after) {
 		still[l.path] = l
 	}
+	about := map[string]fileRead{}
+	for _, f := range sp.about {
+		about[f.path] = f
+	}
 	var list []host.NamespaceEvidence
 	links := map[uint64][]ipLink{}
 	for _, inode := range slices.Sorted(maps.Keys(sv.found)) {
@@ -295,25 +297,23 @@ func (r *reading) entered(n host.Need, sp *spaces, sv *survey) ([]host.Namespace
 		default:
 			links[inode] = r.describe(ns, in, n.Args)
 		}
-		r.process(ns, in, sp.about)
+		r.process(ns, in, about)
 		list = append(list, *ns)
 	}
 	return list, links
 }
 
 // process notes name and cgroup of the lowest process whose namespace may be seen, which the script entered by.
-func (r *reading) process(ns *host.NamespaceEvidence, in *inside, about []fileRead) {
+func (r *reading) process(ns *host.NamespaceEvidence, in *inside, about map[string]fileRead) {
 	if in == nil || pidOf(in.path) == 0 {
 		return
 	}
 	dir := fmt.Sprintf("/proc/%d/", pidOf(in.path))
-	for _, f := range about {
-		switch f.path {
-		case dir + "comm":
-			ns.Command = strings.TrimSuffix(string(r.file(f, 64).Data), "\n")
-		case dir + "cgroup":
-			ns.CGroup = string(r.file(f, maxCgroupText).Data)
-		}
+	if f, ok := about[dir+"comm"]; ok {
+		ns.Command = strings.TrimSuffix(string(r.file(f, 64).Data), "\n")
+	}
+	if f, ok := about[dir+"cgroup"]; ok {
+		ns.CGroup = string(r.file(f, maxCgroupText).Data)
 	}
 }
 
@@ -366,13 +366,14 @@ func fitting(list []host.NamespaceEvidence, limit int64) ([]host.NamespaceEviden
 // that namespace's.
 func giveIDs(list []host.NamespaceEvidence, inside map[uint64][]ipLink, own []ipLink) {
 	ids, doubtful := map[uint64]int32{}, map[uint64]bool{}
+	ends := otherEnds(inside)
 	for _, l := range own {
 		if l.NetnsID == nil || l.LowerAt == nil || !l.paired() {
 			continue
 		}
 		id, err := l.NetnsID.value("", nil)
-		inode, unique := otherEnd(l, inside)
-		if err != nil || !unique {
+		inode := ends[pair{*l.LowerAt, l.Index}]
+		if err != nil || inode == 0 {
 			continue
 		}
 		if have, ok := ids[inode]; ok && have != int32(id) {
@@ -407,17 +408,24 @@ func (l ipLink) paired() bool {
 	return l.Info != nil && (l.Info.Kind == "veth" || l.Info.Kind == "netkit")
 }
 
-// otherEnd is the only namespace that has the other end of l.
-func otherEnd(l ipLink, inside map[uint64][]ipLink) (inode uint64, unique bool) {
-	for candidate, links := range inside {
-		for _, o := range links {
-			if o.paired() && o.LowerAt != nil && o.Index == *l.LowerAt && *o.LowerAt == l.Index && o.NetnsID != nil {
-				if unique {
-					return 0, false
-				}
-				inode, unique = candidate, true
+// pair is the numbers of a veth's ends, the inner one first.
+type pair struct{ inner, outer uint32 }
+
+// otherEnds are the namespaces that the inner ends are in; 0 where several have such an end.
+func otherEnds(inside map[uint64][]ipLink) map[pair]uint64 {
+	ends := map[pair]uint64{}
+	for inode, links := range inside {
+		for _, l := range links {
+			if !l.paired() || l.LowerAt == nil || l.NetnsID == nil {
+				continue
+			}
+			p := pair{l.Index, *l.LowerAt}
+			if _, twice := ends[p]; twice {
+				ends[p] = 0
+			} else {
+				ends[p] = inode
 			}
 		}
 	}
-	return inode, unique
+	return ends
 }

@@ -114,7 +114,9 @@ func (r *reading) slotRecord(kind string, i int, rest string) error {
 	case "F", "C", "U", "P":
 		return r.path(kind, it, s, rest)
 	case "N":
-		s.why = rest
+		if s.why = rest; rest == "" {
+			return errors.New("no reason")
+		}
 		return s.answer()
 	case "G":
 		if it.need.Kind != host.Glob || it.text != "" {
@@ -261,8 +263,8 @@ func (r *reading) end(rest string) error {
 		return fmt.Errorf("%d files were announced and did not come", len(r.queue))
 	}
 	for i := range r.slots {
-		if !r.slots[i].answered {
-			return fmt.Errorf("nothing about slot %d", i)
+		if s := &r.slots[i]; !s.answered || s.spaces != nil && !s.spaces.closed {
+			return fmt.Errorf("nothing, or not all, about slot %d", i)
 		}
 	}
 	if r.name == "" {

@@ -66,7 +66,9 @@ func findMarker(in *bufio.Reader, nonce string) (string, error) {
 			return "", cutOr(err)
 		}
 		skipped += len(line)
-		noise = append(noise, line[:min(len(line), maxHeader-min(len(noise), maxHeader))]...)
+		if noise = append(noise, line...); len(noise) > 2*maxHeader {
+			noise = append(noise[:0], noise[len(noise)-maxHeader:]...)
+		}
 		switch {
 		case skipped > maxNoise:
 			return "", fmt.Errorf("%w: %d bytes of something else came: %s", ErrNoAnswer, skipped, excerpt(noise))
