@@ -19,6 +19,7 @@ type Fleet struct {
 	states    map[report.State][]string
 	findings  causes
 	undecided causes
+	unread    causes
 	unaudited causes
 }
 
@@ -91,7 +92,7 @@ func (f *Fleet) Host(h *report.Host) error {
 	for _, r := range outcomes(h.Results, report.Fail) {
 		f.findings.add(own.key(r), h.Name, r)
 	}
-	for _, alike := range f.alikeUnknowns(&report.Host{Results: h.Results}) {
+	for _, alike := range f.alikeUnknowns(h) {
 		names := make([]string, len(alike))
 		for i, r := range alike {
 			names[i] = r.Control
@@ -99,6 +100,10 @@ func (f *Fleet) Host(h *report.Host) error {
 		first := alike[0]
 		key := strings.Join([]string{strings.Join(names, " "), own.common(first.Subject), own.common(first.Message), own.common(first.Hint)}, "\x00")
 		f.undecided.add(key, h.Name, first).controls = names
+	}
+	for _, c := range unreadBy(h.Missing) {
+		key := strings.Join([]string{c.collector, own.common(strings.Join(c.what, ", ")), own.common(c.why), own.common(c.hint)}, "\x00")
+		f.unread.add(key, h.Name, &report.Result{Control: c.collector, Subject: strings.Join(c.what, ", "), Message: c.why, Hint: c.hint})
 	}
 	return nil
 }
@@ -125,6 +130,7 @@ func (f *Fleet) End(s report.Summary, e report.Exit) error {
 	f.overview()
 	f.printFindings(s)
 	f.printUndecided(s)
+	f.printUnread(s)
 	f.printUnaudited(s)
 	f.line("")
 	f.wrapped("", fmt.Sprintf("coverage: %d of %s audited, %s %% of the controls decided",
@@ -226,6 +232,25 @@ func (f *Fleet) printUndecided(s report.Summary) {
 		f.wrapped("  "+f.in(purple, "UNKNOWN ")+" ", f.safe(strings.Join(g.controls, ", ")))
 		f.who(g, s)
 		f.what(g)
+		f.hint(&g.example)
+	}
+}
+
+func (f *Fleet) printUnread(s report.Summary) {
+	if len(f.unread.list) == 0 {
+		return
+	}
+	f.section("Could not be read")
+	for _, g := range f.unread.sorted(f.area) {
+		if !f.opts.Quiet {
+			f.line("")
+		}
+		on := ""
+		if g.differs {
+			on = " (" + f.safe(g.hosts[0]) + ")"
+		}
+		f.wrapped("  "+pad(f.safe(g.example.Control), 9)+"  ", f.safe(g.example.Subject)+": "+f.safe(g.example.Message)+on)
+		f.who(g, s)
 		f.hint(&g.example)
 	}
 }

@@ -262,26 +262,34 @@ func (w *Writer) missing(list []report.Missing) {
 		return
 	}
 	w.section("Could not be read")
-	type cause struct{ collector, why, hint string }
-	at := map[cause]int{}
-	var causes []cause
-	var what [][]string
-	for _, m := range list {
-		c := cause{m.Collector, m.Why, m.Hint}
-		i, ok := at[c]
-		if !ok {
-			i = len(causes)
-			at[c] = i
-			causes, what = append(causes, c), append(what, nil)
-		}
-		what[i] = append(what[i], w.safe(m.What))
-	}
+	causes := unreadBy(list)
 	for i, c := range causes {
-		w.wrapped("  "+pad(w.safe(c.collector), 9)+"  ", strings.Join(what[i], ", ")+": "+w.safe(c.why))
+		w.wrapped("  "+pad(w.safe(c.collector), 9)+"  ", w.safe(strings.Join(c.what, ", "))+": "+w.safe(c.why))
 		if c.hint != "" && !(i+1 < len(causes) && causes[i+1].hint == c.hint) {
 			w.wrapped(indent+w.in(cyan, "hint")+"  ", w.safe(c.hint))
 		}
 	}
+}
+
+// unread is what one collector could not read for one cause.
+type unread struct {
+	collector, why, hint string
+	what                 []string
+}
+
+func unreadBy(list []report.Missing) []*unread {
+	type cause struct{ collector, why, hint string }
+	at := map[cause]*unread{}
+	var out []*unread
+	for _, m := range list {
+		c := cause{m.Collector, m.Why, m.Hint}
+		if at[c] == nil {
+			at[c] = &unread{collector: m.Collector, why: m.Why, hint: m.Hint}
+			out = append(out, at[c])
+		}
+		at[c].what = append(at[c].what, m.What)
+	}
+	return out
 }
 
 func outcomes(results []report.Result, o report.Outcome) []*report.Result {
