@@ -117,6 +117,7 @@ func exitCode(ctx context.Context, err error, stderr io.Writer) int {
 	var unwritten *writeError
 	if errors.As(err, &unwritten) {
 		fmt.Fprintf(stderr, "ctaudit: %s\n", strings.ReplaceAll(unwritten.Error(), "\n", "\nctaudit: "))
+		sayHint(unwritten, stderr)
 	}
 	var exit *exitError
 	if errors.As(err, &exit) {
@@ -130,9 +131,13 @@ func exitCode(ctx context.Context, err error, stderr io.Writer) int {
 		return exitIncomplete
 	}
 	fmt.Fprintf(stderr, "ctaudit: %v\n", err)
+	sayHint(err, stderr)
+	return exitUsage
+}
+
+func sayHint(err error, stderr io.Writer) {
 	var hint *hintError
 	if errors.As(err, &hint) {
 		fmt.Fprintf(stderr, "hint: %s\n", hint.hint)
 	}
-	return exitUsage
 }

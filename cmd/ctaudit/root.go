@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ctaudit/ctaudit/internal/host/sshhost"
 )
 
 // app is what every command shares.
@@ -15,12 +17,16 @@ type app struct {
 	noColor bool
 	quiet   bool
 	verbose bool
+	reach   func(sshhost.Options) (reach, error) // to a fleet's hosts
 }
 
 // run is the whole program as a function: arguments, environment ("KEY=value") and streams in, an error out that exitCode turns
 // into a number.
 func run(ctx context.Context, args, environ []string, s streams) error {
-	a := &app{streams: s, env: environment(environ)}
+	return (&app{streams: s, env: environment(environ), reach: overSSH}).run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) error {
 	root := a.root()
 	root.SetArgs(args)
 	return root.ExecuteContext(ctx)
@@ -61,8 +67,8 @@ It reads; it changes nothing on the node.`,
 	p.BoolVar(&a.noColor, "no-color", false, "no colours, whatever the terminal")
 	p.BoolVarP(&a.quiet, "quiet", "q", false, "print nothing on stderr but errors")
 	p.BoolVarP(&a.verbose, "verbose", "v", false, "print passes and not-applicable controls too")
-	root.AddCommand(a.scanCommand(), a.collectCommand(), a.traceCommand(), a.proveCommand(), a.inventoryCommand(), a.explainCommand(),
-		a.checksCommand(), a.schemaCommand(), a.evidenceCommand(), a.versionCommand(), a.manCommand(root))
+	root.AddCommand(a.scanCommand(), a.collectCommand(), a.traceCommand(), a.proveCommand(), a.fleetCommand(), a.mergeCommand(), a.inventoryCommand(),
+		a.explainCommand(), a.checksCommand(), a.schemaCommand(), a.evidenceCommand(), a.versionCommand(), a.manCommand(root))
 	return root
 }
 

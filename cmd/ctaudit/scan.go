@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/ctaudit/ctaudit/internal/config"
 	"github.com/ctaudit/ctaudit/internal/facts"
@@ -57,13 +58,17 @@ so that a control is undecided. See ctaudit explain CONTROL for each finding.`,
 	src.flags(f)
 	out.flags(f)
 	f.StringVar(&sf.policyDir, "policy", "", "add the controls in `dir`, or override those of the same id")
+	sf.flags(f)
+	return cmd
+}
+
+func (sf *scanFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&sf.failOn, "fail-on", string(report.Medium), "exit 1 on findings at or above: none, low, medium, high, critical")
 	f.BoolVar(&sf.failOnNew, "fail-on-new", false, "exit 1 only for findings that --baseline does not have")
 	f.StringVar(&sf.baseline, "baseline", "", "an earlier report (-f json) in `file`")
 	f.BoolVar(&sf.exitZero, "exit-zero", false, "exit 0 whatever was found: for jobs that only report")
 	f.Float64Var(&sf.minCoverage, "min-coverage", 100, "percent of the controls that must be decided")
 	f.StringVar(&sf.waivers, "waivers", "", "accepted failures, in a YAML `file`")
-	return cmd
 }
 
 // arguments takes the host, or the files behind --snapshot.

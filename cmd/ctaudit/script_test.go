@@ -11,12 +11,15 @@ import (
 // The scripts in testdata/script are the manual's tests: one user story each.
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"ctaudit": func() {
-		ctx, stop := signalContext(context.Background())
-		defer stop()
-		err := run(ctx, os.Args[1:], os.Environ(), streams{os.Stdin, os.Stdout, os.Stderr})
-		os.Exit(exitCode(ctx, err, os.Stderr))
-	}})
+	program := func(run func(context.Context, []string, []string, streams) error) func() {
+		return func() {
+			ctx, stop := signalContext(context.Background())
+			defer stop()
+			err := run(ctx, os.Args[1:], os.Environ(), streams{os.Stdin, os.Stdout, os.Stderr})
+			os.Exit(exitCode(ctx, err, os.Stderr))
+		}
+	}
+	testscript.Main(m, map[string]func(){"ctaudit": program(run), "ctaudit-played": program(runPlayed)})
 }
 
 func TestScript(t *testing.T) {
@@ -30,6 +33,7 @@ func TestScript(t *testing.T) {
 				return err
 			}
 			e.Setenv("SNAPSHOTS", dir+"/testdata/snapshots")
+			e.Setenv("RECORDINGS", dir+"/testdata/fleet")
 			e.Setenv("LANG", "C.UTF-8")
 			return nil
 		},

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/ctaudit/ctaudit/fleet"
+	"github.com/ctaudit/ctaudit/fleet/journal"
+	"github.com/ctaudit/ctaudit/internal/collect"
+	"github.com/ctaudit/ctaudit/internal/collect/registry"
+	"github.com/ctaudit/ctaudit/internal/facts"
+	"github.com/ctaudit/ctaudit/internal/host"
+	"github.com/ctaudit/ctaudit/internal/host/sshhost"
+	"github.com/ctaudit/ctaudit/internal/policy"
+	"github.com/ctaudit/ctaudit/internal/report"
+	"github.com/ctaudit/ctaudit/internal/snapshot"
+)
+
+const terminated = syscall.SIGTERM
+
+// fleetRun is one run over the hosts of an inventory.
+type fleetRun struct {
+	*app
+	ff      *fleetFlags
+	engine  *policy.Engine
+	journal *journal.Journal
+	reach   reach
+	cpu     slots
+	stop    context.CancelCauseFunc
+}
+
+// keptHost is a host as the journal keeps it: with what its JSON leaves out.
+type keptHost struct {
+	Host    report.Host `json:"host"`
+	Seconds float64     `json:"seconds"`
+	File    string      `json:"file,omitempty"`
+	Line    int         `json:"line,omitempty"`
+}
+
+// slots are for work that needs a processor and memory: more at a time than there are cores would only hold more.
+type slots chan struct{}
+
+func newSlots() slots { return make(slots, runtime.GOMAXPROCS(0)) }
+
+func (s slots) take() func() {
+	s <- struct{}{}
+	return func() { <-s }
+}
+
+// newFleetRun prepares everything that can fail before a host is asked; the journal comes last, so that a mistake leaves none.
+func (a *app) newFleetRun(ff *fleetFlags, all []fleet.Target, o sshhost.Options) (*fleetRun, error) {
+	if err := unique(all); err != nil {
+		return nil, err
+	}
+	if ff.snapshots != "" {
+		if err := os.MkdirAll(ff.snapshots, 0o700); err != nil {
+			return nil, fmt.Errorf("--snapshots: %w", err)
+		}
+	}
+	engine, err := policy.Load(policy.Options{Dir: ff.judge.policyDir})
+	if err != nil {
+		return nil, err
+	}
+	way, err := a.reach(o)
+	if err != nil {
+		return nil, err
+	}
+	j, err := a.openJournal(ff, all, engine.Controls())
+	if err != nil {
+		return nil, errors.Join(err, way.close())
+	}
+	return &fleetRun{app: a, ff: ff, engine: engine, journal: j, reach: way, cpu: newSlots()}, nil
+}
+
+// all audits the targets that the journal does not have yet. The error is about the run, never about a host.
+func (r *fleetRun) all(ctx context.Context, targets []fleet.Target) error {
+	ctx, r.stop = context.WithCancelCause(ctx)
+	defer r.stop(nil)
+	todo := r.todo(targets)
+	p := r.newProgress(len(targets), len(targets)-len(todo))
+	defer p.end()
+	var broken error
+	for out := range fleet.Run(ctx, todo, fleet.Options{Forks: r.ff.reach.forks, Timeout: r.ff.reach.timeout + r.ff.sample}, r.audit, r.keep) {
+		var full *journal.WriteError
+		switch {
+		case errors.As(out.Err, &full):
+			broken = unwritten(withHint(full, "what was noted before is kept: make room, and go on with --resume"))
+		case !out.Interrupted:
+			p.host(&out.Value.Host)
+		}
+	}
+	return errors.Join(broken, r.reach.close())
+}
+
+// todo leaves out what the journal has, or with --retry-unreachable what it has an audit of.
+func (r *fleetRun) todo(targets []fleet.Target) []fleet.Target {
+	var out []fleet.Target
+	for _, t := range targets {
+		attempt, outcome := r.journal.Done(t.Name)
+		if attempt == 0 || r.ff.again && outcome == string(report.HostError) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// audit reads and judges one host.
+func (r *fleetRun) audit(ctx context.Context, t fleet.Target) (keptHost, error) {
+	begun := time.Now()
+	from := r.reach.host
+	if t.Local {
+		from = func(fleet.Target) host.Host { return host.Local(host.LocalOptions{}) }
+	}
+	doc, _, err := collect.Run(ctx, from(t), registry.All(), r.ff.collectOptions(t))
+	if err != nil {
+		return keptHost{}, err
+	}
+	defer r.cpu.take()()
+	if err := r.keepSnapshot(t.Name, doc); err != nil {
+		return keptHost{}, err
+	}
+	node := facts.Of(doc)
+	results, err := r.engine.Evaluate(ctx, *node.Facts())
+	if err != nil {
+		return keptHost{}, fmt.Errorf("judge: %w", err)
+	}
+	h := hostReport(doc, node, results)
+	h.Name, h.Groups = t.Name, t.Groups
+	report.FinishHost(&h)
+	return keptHost{Host: h, Seconds: time.Since(begun).Seconds()}, nil
+}
+
+// keep notes a host's outcome. A host that an interruption cut short is not done.
+func (r *fleetRun) keep(out *fleet.Outcome[keptHost]) error {
+	if out.Interrupted {
+		return out.Err
+	}
+	if out.Err != nil {
+		out.Value = keptHost{Host: unaudited(out.Target, out.Err), Seconds: out.Took.Seconds()}
+		out.Err = nil
+	}
+	k := &out.Value
+	k.File, k.Line = declared(out.Target)
+	b, err := json.Marshal(k)
+	if err != nil {
+		return err
+	}
+	attempt, _ := r.journal.Done(out.Target.Name)
+	err = r.journal.Append(journal.Entry{Host: out.Target.Name, Attempt: attempt + 1, Outcome: string(k.Host.Status), Report: b})
+	if err != nil {
+		r.stop(err)
+	}
+	return err
+}
+
+// unaudited is the report of a host that could not be audited. Causes that are the host's own (its name) stay out of the text,
+// so that hosts with the same trouble can stand together.
+func unaudited(t fleet.Target, err error) report.Host {
+	h := report.Host{Name: t.Name, Groups: t.Groups, Status: report.HostError, Error: err.Error(), Taken: time.Now().UTC().Truncate(time.Second)}
+	var at *sshhost.Error
+	if errors.As(err, &at) {
+		h.Stage, h.Hint, h.Error = string(at.Stage), at.Hint, at.Err.Error()
+	}
+	var hint *hintError
+	if errors.As(err, &hint) && h.Hint == "" {
+		h.Hint = hint.hint
+	}
+	var late *fleet.TimeoutError
+	if errors.As(err, &late) {
+		h.Error = late.Error()
+	}
+	report.FinishHost(&h)
+	return h
+}
+
+// declared is where the inventory names the host, if that lies below the working folder: a repository's file that code scanning
+// can show.
+func declared(t fleet.Target) (file string, line int) {
+	file = filepath.ToSlash(filepath.Clean(t.File))
+	if t.Line == 0 || t.File == "" || t.File == "-" || !filepath.IsLocal(t.File) {
+		return "", 0
+	}
+	return file, t.Line
+}
+
+// keepSnapshot writes a host's document for later audits.
+func (r *fleetRun) keepSnapshot(name string, doc *snapshot.Document) error {
+	if r.ff.snapshots == "" {
+		return nil
+	}
+	path := filepath.Join(r.ff.snapshots, snapshotName(name))
+	f, err := renameio.NewPendingFile(path, renameio.WithStaticPermissions(0o600))
+	if err != nil {
+		return fmt.Errorf("keep snapshot: %w", err)
+	}
+	defer func() { _ = f.Cleanup() }()
+	if err := snapshot.Encode(f, doc); err != nil {
+		return fmt.Errorf("keep snapshot %s: %w", path, err)
+	}
+	if err := f.CloseAtomicallyReplace(); err != nil {
+		return fmt.Errorf("keep snapshot %s: %w", path, err)
+	}
+	return nil
+}
+
+const maxFileName = 150 // bytes, far below what file systems take
+
+// snapshotName is the file of a host: its name, every byte that could mean something to a file system or a shell as %XX, and of a
+// name that is too long the beginning and a digest. No two names share a file.
+func snapshotName(host string) string {
+	var b strings.Builder
+	for i := range len(host) {
+		c := host[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', i > 0 && (c == '-' || c == '.'):
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	s := b.String()
+	if len(s) > maxFileName {
+		sum := sha256.Sum256([]byte(host))
+		s = s[:maxFileName-40] + "%" + hex.EncodeToString(sum[:16]) // no escape is %xx in lower case
+	}
+	return s + ".json"
+}
