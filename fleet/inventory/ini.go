@@ -34,6 +34,7 @@ type promise struct {
 }
 
 func (l *loader) parseINI(text []byte) {
+	text = newlines(text)
 	p := &ini{loader: l, plain: plainList(text), group: l.inv.loose, state: "hosts", pending: map[string]*promise{}}
 	for line := range bytes.Lines(text) {
 		p.line++
@@ -48,6 +49,15 @@ func (l *loader) parseINI(text []byte) {
 		p.readLine(string(line))
 	}
 	p.unkept()
+}
+
+// newlines makes every end of a line that Python knows one that Go knows.
+func newlines(text []byte) []byte {
+	if !bytes.ContainsAny(text, "\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029") {
+		return text
+	}
+	return []byte(strings.NewReplacer("\r\n", "\n", "\r", "\n", "\v", "\n", "\f", "\n", "\x1c", "\n", "\x1d", "\n", "\x1e", "\n",
+		"\u0085", "\n", "\u2028", "\n", "\u2029", "\n").Replace(string(text)))
 }
 
 // plainList reports whether no line is a section and none has more than a host.
@@ -67,7 +77,7 @@ func plainList(text []byte) bool {
 
 func bracketedIP(s string) bool {
 	ip, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
-	return err == nil && ip.Is6() && s[0] == '['
+	return err == nil && ip.Is6() && s[0] == '[' && s[len(s)-1] == ']'
 }
 
 func (p *ini) readLine(line string) {

@@ -71,6 +71,8 @@ func Errors(err error) []error {
 // bounds of an inventory: far beyond what anybody audits, far below what hurts.
 const (
 	maxHosts    = 1 << 18
+	maxGroups   = 1 << 16
+	maxLevels   = 1000      // of groups
 	maxNames    = 1 << 17   // of one range
 	maxProblems = 200       // reported
 	maxText     = 256 << 20 // bytes of a source: ten thousand nodes of kubectl

@@ -56,10 +56,16 @@ func (g *group) add(h *host) {
 	}
 }
 
-func (g *group) remove(h *host) {
-	delete(g.has, h)
-	g.hosts = slices.DeleteFunc(g.hosts, func(x *host) bool { return x == h })
-	h.direct = slices.DeleteFunc(h.direct, func(x *group) bool { return x == g })
+// keep leaves only the hosts that are wanted.
+func (g *group) keep(wanted func(*host) bool) {
+	g.hosts = slices.DeleteFunc(g.hosts, func(h *host) bool {
+		if wanted(h) {
+			return false
+		}
+		delete(g.has, h)
+		h.direct = slices.DeleteFunc(h.direct, func(x *group) bool { return x == g })
+		return true
+	})
 }
 
 func (g *group) adopt(child *group) {
@@ -125,12 +131,15 @@ func (inv *Inventory) groupsOf(h *host) []*group {
 
 // link makes child a child of parent. Ansible refuses loops, and so do we; they would also never end.
 func (l *loader) link(parent, child *group, line int) {
+	above := parent.ancestors()
 	switch {
+	case len(above) > maxLevels:
+		l.fail(line, "", "more than %d groups above %q", maxLevels, child.name)
 	case parent == child:
 		l.fail(line, "", "group %q is its own child", child.name)
 	case child == l.inv.all:
 		l.fail(line, "", "group %q has all as its child: all is above every group", parent.name)
-	case parent.ancestors()[child]:
+	case above[child]:
 		l.fail(line, "", "group %q below %q makes a loop", child.name, parent.name)
 	default:
 		parent.adopt(child)
@@ -146,11 +155,12 @@ func (l *loader) reconcile() {
 			inv.all.adopt(g)
 		}
 	}
+	grouped := func(h *host) bool {
+		return slices.ContainsFunc(h.direct, func(g *group) bool { return g != inv.all && g != inv.loose })
+	}
+	inv.loose.keep(func(h *host) bool { return !grouped(h) })
 	for _, h := range inv.order {
-		grouped := slices.ContainsFunc(h.direct, func(g *group) bool { return g != inv.all && g != inv.loose })
-		if grouped && inv.loose.has[h] {
-			inv.loose.remove(h)
-		} else if !grouped {
+		if !grouped(h) {
 			inv.loose.add(h)
 		}
 		if inv.groups[h.name] != nil {
@@ -158,7 +168,10 @@ func (l *loader) reconcile() {
 		}
 	}
 	for _, g := range inv.grouped {
-		g.deepen()
+		if g.deepen() > maxLevels {
+			l.fail(0, "", "groups below one another at more than %d levels", maxLevels)
+			break
+		}
 	}
 	if len(inv.order) == 0 && len(l.problems) == 0 {
 		inv.warn("", 0, "the inventory has no hosts")

@@ -240,6 +240,10 @@ func (l *loader) group(name string, line int) *group {
 	if !l.printable("group", name, line) {
 		return nil
 	}
+	if len(l.inv.grouped) >= maxGroups {
+		l.fail(line, "", "group %q: more than %d groups", name, maxGroups)
+		return nil
+	}
 	return l.inv.group(name)
 }
 

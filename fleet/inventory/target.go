@@ -149,6 +149,9 @@ func (r *resolver) login() {
 	if strings.HasPrefix(user, "-") {
 		r.fail(as, "", "%s: user %q cannot be one", t.Name, user)
 	}
+	if bracketedIP(address) { // ssh takes it so, too
+		address = strings.Trim(address, "[]")
+	}
 	t.Address, t.User = address, user
 	if port, v := r.text("ansible_port", "ansible_ssh_port"); port != "" {
 		n, err := parsePort(port)

@@ -78,11 +78,13 @@ func literal(text string) value {
 		return value{kind: kindNull}
 	case bare == "True" || bare == "False":
 		return value{text: bare}
-	case len(bare) > 1 && (bare[0] == '"' || bare[0] == '\'') && strings.IndexByte(bare[1:], bare[0]) == len(bare)-2:
-		if s, ok := pythonString(bare[1 : len(bare)-1]); ok {
+	case bare != "" && strings.Trim(bare, "0") == "":
+		return value{text: "0"}
+	case strings.HasPrefix(bare, `"`) || strings.HasPrefix(bare, "'"):
+		if s, ok := pythonStrings(bare); ok {
 			return value{text: s}
 		}
-	case len(bare) > 0 && (bare[0] == '[' || bare[0] == '{') && strings.ContainsAny(bare[len(bare)-1:], "]}") && !strings.HasPrefix(bare, "{{"):
+	case len(bare) > 0 && (bare[0] == '[' || bare[0] == '{') && strings.ContainsAny(bare[len(bare)-1:], "]}") && !strings.HasPrefix(bare, "{{") && !bracketedIP(bare):
 		return value{text: bare, kind: kindOther}
 	default:
 		if n, err := strconv.ParseInt(bare, 0, 64); err == nil && (bare == "0" || bare[0] != '0' || strings.ContainsAny(bare, "xXoObB")) {
@@ -109,6 +111,29 @@ func beforeComment(text string) string {
 		}
 	}
 	return text
+}
+
+// pythonStrings joins the Python strings that stand beside one another; ok is false for what is none.
+func pythonStrings(text string) (joined string, ok bool) {
+	for text = strings.TrimSpace(text); text != ""; text = strings.TrimSpace(text) {
+		end := 1
+		for end < len(text) && text[end] != text[0] {
+			if text[end] == '\\' {
+				end++
+			}
+			end++
+		}
+		if text[0] != '"' && text[0] != '\'' || end >= len(text) {
+			return "", false
+		}
+		part, ok := pythonString(text[1:end])
+		if !ok {
+			return "", false
+		}
+		joined += part
+		text = text[end+1:]
+	}
+	return joined, true
 }
 
 // pythonString resolves the escapes of a Python string; ok is false for those that we do not know.
