@@ -19,15 +19,12 @@ type Segment struct {
 
 // point is the segment as classes are asked for it.
 func (g *Segment) point() point {
-	p := point{flags: g.Bits}
-	for d, v := range map[dim]uint64{
-		dSport: uint64(g.Sport), dDport: uint64(g.Dport), dTTL: uint64(g.TTL), dLength: uint64(g.Length), dTOS: uint64(g.TOS),
-		dFrag: uint64(g.FragOff), dSeq: uint64(g.Seq), dAck: uint64(g.Ack), dWin: uint64(g.Window),
-	} {
-		p.value[d] = netfilter.Num(v)
-	}
-	p.value[dSaddr], p.value[dDaddr] = netfilter.Addr(g.Src), netfilter.Addr(g.Dst)
-	return p
+	num := func(v uint32) netfilter.Value { return netfilter.Num(uint64(v)) }
+	return point{flags: g.Bits, value: [nDims]netfilter.Value{
+		dSaddr: netfilter.Addr(g.Src), dDaddr: netfilter.Addr(g.Dst), dSport: num(uint32(g.Sport)), dDport: num(uint32(g.Dport)),
+		dTTL: num(uint32(g.TTL)), dLength: num(uint32(g.Length)), dTOS: num(uint32(g.TOS)), dFrag: num(uint32(g.FragOff)),
+		dSeq: num(g.Seq), dAck: num(g.Ack), dWin: num(uint32(g.Window)),
+	}}
 }
 
 // Holds reports whether the segment belongs to the outcome. Every segment of the question belongs to one outcome, or to

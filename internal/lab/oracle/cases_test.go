@@ -49,7 +49,7 @@ func kernelCase(t *testing.T, file string, ar *txtar.Archive) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := lab.NewBench()
+	b, err := freshBench()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func kernelCase(t *testing.T, file string, ar *txtar.Archive) {
 	for i := range c.Asked {
 		asked := &c.Asked[i]
 		u := oracle.Universe{Family: asked.Query.Family, Through: asked.Query.Out != ""}
-		fates, err := put(b, u, probesOf(b, asked))
+		fates, err := put(b.Bench, u, probesOf(b.Bench, asked))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +74,7 @@ func kernelCase(t *testing.T, file string, ar *txtar.Archive) {
 			}
 		}
 	}
-	doc, err := read(b)
+	doc, err := b.read()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,11 +132,11 @@ func paperCase(t *testing.T, ar *txtar.Archive) {
 	}
 	for _, family := range families {
 		for _, through := range []bool{false, true} {
-			b, err := lab.NewBench()
+			b, err := freshBench()
 			if err != nil {
 				t.Fatal(err)
 			}
-			u := oracle.NewUniverse(b, family)
+			u := oracle.NewUniverse(b.Bench, family)
 			u.Through = through
 			total := tally{}
 			if err := total.runCase(b, c, u); err != nil || total.refused > 0 {

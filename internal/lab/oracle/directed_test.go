@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ctaudit/ctaudit/internal/facts"
 	"github.com/ctaudit/ctaudit/internal/lab"
 	"github.com/ctaudit/ctaudit/internal/lab/labtest"
 	"github.com/ctaudit/ctaudit/internal/lab/oracle"
@@ -243,7 +242,7 @@ func TestDirectedCases(t *testing.T) {
 
 // run sends one bare ACK from a server's port 443 to port 30000, in by u0.
 func (d directed) run(t *testing.T, backend netfilter.Backend, family netfilter.Family) {
-	b, err := lab.NewBench()
+	b, err := freshBench()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +251,7 @@ func (d directed) run(t *testing.T, backend netfilter.Backend, family netfilter.
 	if err := c.Exactly(b.Node); err != nil {
 		t.Fatalf("%v\n%s", err, c)
 	}
-	u := oracle.NewUniverse(b, family)
+	u := oracle.NewUniverse(b.Bench, family)
 	x := exchanged{loaded: c, universe: u, probes: []lab.Probe{{Segment: lab.Segment{
 		Src: netip.AddrPortFrom(b.Sources(0, family).Addr().Next(), 443), Dst: netip.AddrPortFrom(b.Address(0, family), 30000),
 		Flags: lab.ACK, Seq: 1, Ack: 1000,
@@ -264,13 +263,13 @@ func (d directed) run(t *testing.T, backend netfilter.Backend, family netfilter.
 		t.Errorf("the kernel: %s, want %s\n%s", x.fates[0], d.want, c)
 	}
 	var total tally
-	if err := total.compare(b, &x, x.doc); err != nil {
+	if err := total.compare(b.Bench, &x, x.node); err != nil {
 		t.Errorf("%v\n%s\nmissing: %v", err, c, missing(x.doc))
 	}
 	if (total.Undecided == 1) != d.undecided {
 		t.Errorf("undecided: %v, want %v\n%s", total.Undecided == 1, d.undecided, c)
 	}
-	r := x.replay(b, facts.Of(x.doc), t.Name())
+	r := x.replay(b.Bench, x.node, t.Name())
 	r.Asked = r.Asked[:1]
 	r.Asked[0].Undecided = &d.undecided
 	if err := recorded.add(r); err != nil {

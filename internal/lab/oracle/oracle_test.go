@@ -1,7 +1,7 @@
 package oracle_test
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -14,10 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ctaudit/ctaudit/internal/collect"
-	"github.com/ctaudit/ctaudit/internal/collect/registry"
 	"github.com/ctaudit/ctaudit/internal/facts"
-	"github.com/ctaudit/ctaudit/internal/host"
 	"github.com/ctaudit/ctaudit/internal/lab"
 	"github.com/ctaudit/ctaudit/internal/lab/labtest"
 	"github.com/ctaudit/ctaudit/internal/lab/oracle"
@@ -31,7 +28,7 @@ var (
 	duration = flag.Duration("oracle.duration", durationEnv(), "how long to run random rulesets for each question (CTAUDIT_ORACLE_DURATION)")
 	seed     = flag.Uint64("oracle.seed", 1, "first seed; a failure prints its own")
 	only     = flag.Bool("oracle.only", false, "run the first seed alone")
-	workers  = flag.Int("oracle.workers", 6, "rulesets at the same time")
+	workers  = flag.Int("oracle.workers", 16, "rulesets at the same time")
 	packets  = flag.Int("oracle.packets", 128, "segments for each ruleset")
 )
 
@@ -40,15 +37,6 @@ func durationEnv() time.Duration {
 		return d
 	}
 	return 12 * time.Second
-}
-
-// read is the node as our own collectors see it.
-func read(b *lab.Bench) (*snapshot.Document, error) {
-	local := host.Local(host.LocalOptions{Namespace: b.Node.Path()})
-	doc, _, err := collect.Run(context.Background(), local, registry.All(), collect.Options{
-		Only: []string{"sysctl", "iptables", "nftables", "topology"},
-	})
-	return doc, err
 }
 
 // question asks about everything that may come in by one port: A, what the node takes itself, or B, what it forwards.
@@ -96,12 +84,13 @@ type exchanged struct {
 	probes   []lab.Probe
 	fates    []lab.Fate
 	doc      *snapshot.Document // read behind the packets, with the counters that they raised
+	node     *facts.Node        // of the document
 }
 
 // runCase loads, sends, reads back, evaluates once a port, and compares. The error is a disagreement with its reproducer.
-func (t *tally) runCase(b *lab.Bench, c oracle.Case, u oracle.Universe) error {
+func (t *tally) runCase(b *workbench, c oracle.Case, u oracle.Universe) error {
 	t.cases++
-	loaded, err := c.Load(b.Node)
+	loaded, err := b.load(c)
 	if err != nil { // the kernel refuses a combination at times, and iptables-legacy does not say which rule it was
 		t.refused++
 		return nil
@@ -110,24 +99,46 @@ func (t *tally) runCase(b *lab.Bench, c oracle.Case, u oracle.Universe) error {
 	if err := x.run(b); err != nil {
 		return fmt.Errorf("%w\n%s", err, loaded)
 	}
-	err = t.compare(b, &x, x.doc)
+	if err := t.holds(b.Bench, &x); err != nil {
+		return &failure{x: &x, why: err, kept: b.kept != nil}
+	}
+	return recorded.add(x.replay(b.Bench, x.node, fmt.Sprintf("seed %d", c.Seed)))
+}
+
+// holds compares what was read with the tools, and without.
+func (t *tally) holds(b *lab.Bench, x *exchanged) error {
+	err := t.compare(b, x, x.node)
 	if bare, ok := withoutTools(x.doc); ok && err == nil {
-		if err = t.compare(b, &x, bare); err != nil {
+		if err = t.compare(b, x, facts.Of(bare)); err != nil {
 			err = fmt.Errorf("read by netlink alone: %w", err)
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("%w\nmissing: %v\nshrunken:\n%s\nfrom:\n%s", err, missing(x.doc), reproducer(&x, err), loaded)
+	return err
+}
+
+// failure is a disagreement, or something that a kept bench remembers of the case before.
+type failure struct {
+	x    *exchanged
+	why  error
+	kept bool
+}
+
+func (f *failure) Error() string {
+	text := reproducer(f.x, f.why)
+	if f.kept && text == "" {
+		text = "(not on a fresh bench: something was left of the case before)"
 	}
-	return recorded.add(x.replay(b, facts.Of(x.doc), fmt.Sprintf("seed %d", c.Seed)))
+	return fmt.Sprintf("%v\nmissing: %v\nshrunken:\n%s\nfrom:\n%s", f.why, missing(f.x.doc), cmp.Or(text, "(it did not happen again)"), f.x.loaded)
 }
 
 // run sends the probes and reads the node.
-func (x *exchanged) run(b *lab.Bench) (err error) {
-	if x.fates, err = put(b, x.universe, x.probes); err != nil {
+func (x *exchanged) run(b *workbench) (err error) {
+	if x.fates, err = put(b.Bench, x.universe, x.probes); err != nil {
 		return err
 	}
-	x.doc, err = read(b)
+	if x.doc, err = b.read(); err == nil {
+		x.node = facts.Of(x.doc)
+	}
 	return err
 }
 
@@ -150,8 +161,7 @@ func (x *exchanged) replay(b *lab.Bench, node *facts.Node, name string) *replay.
 }
 
 // compare evaluates once a port and compares every probe, then the counters of the rules that dropped.
-func (t *tally) compare(b *lab.Bench, x *exchanged, doc *snapshot.Document) error {
-	node := facts.Of(doc)
+func (t *tally) compare(b *lab.Bench, x *exchanged, node *facts.Node) error {
 	counts := replay.NewCounts(node.Evaluated().Ruleset)
 	for _, asked := range x.replay(b, node, "").Asked {
 		answer, err := node.Packet(asked.Query)
@@ -192,15 +202,12 @@ func reproducer(x *exchanged, found error) string {
 		}
 		return bad
 	})
-	if last == "" {
-		return "(it did not happen again)"
-	}
 	return last
 }
 
-// again runs a case as it stands and returns it as txtar when the evaluator and the kernel still disagree.
+// again runs a case as it stands on a fresh bench and returns it as txtar when the evaluator and the kernel still disagree.
 func again(c oracle.Case, u oracle.Universe, probes []lab.Probe) (string, bool) {
-	b, err := lab.NewBench()
+	b, err := freshBench()
 	if err != nil {
 		return "", false
 	}
@@ -209,14 +216,11 @@ func again(c oracle.Case, u oracle.Universe, probes []lab.Probe) (string, bool) 
 	if c.Exactly(b.Node) != nil || x.run(b) != nil {
 		return "", false
 	}
-	why := new(tally).compare(b, &x, x.doc)
-	if bare, ok := withoutTools(x.doc); ok && why == nil {
-		why = new(tally).compare(b, &x, bare)
-	}
+	why := new(tally).holds(b.Bench, &x)
 	if why == nil {
 		return "", false
 	}
-	text, err := replay.Format(x.replay(b, facts.Of(x.doc), why.Error()))
+	text, err := replay.Format(x.replay(b.Bench, x.node, why.Error()))
 	return string(text), err == nil
 }
 
@@ -261,9 +265,12 @@ func (t *tally) report(tt *testing.T) {
 	}
 }
 
+// generated runs the case of a seed.
+type generated func(total *tally, bs *benches, seed uint64) error
+
 // soak runs cases from many workers: most of a case's time is waiting for the kernel to commit (RCU). It ends at the
 // deadline, or when several cases have failed.
-func soak(t *testing.T, run func(total *tally, b *lab.Bench, seed uint64) error) {
+func soak(t *testing.T, run generated) {
 	var (
 		next     atomic.Uint64
 		failures atomic.Int32
@@ -276,12 +283,14 @@ func soak(t *testing.T, run func(total *tally, b *lab.Bench, seed uint64) error)
 	for worker := range *workers {
 		wg.Go(func() {
 			var own tally
+			bs := &benches{cpu: worker}
+			defer bs.close()
 			for time.Now().Before(deadline) && failures.Load() < 5 {
 				s := next.Add(1) - 1
 				if *only && s != *seed {
 					break
 				}
-				if err := oneCase(&own, worker, s, run); err != nil {
+				if err := run(&own, bs, s); err != nil {
 					failures.Add(1)
 					t.Errorf("replay with -oracle.seed=%d -oracle.only:\n%v", s, err)
 				}
@@ -297,14 +306,32 @@ func soak(t *testing.T, run func(total *tally, b *lab.Bench, seed uint64) error)
 	}
 }
 
-func oneCase(own *tally, cpu int, s uint64, run func(*tally, *lab.Bench, uint64) error) error {
+// random runs a generated case for question A or B on one of the worker's benches.
+func random(us [2]oracle.Universe) generated {
+	return func(total *tally, bs *benches, s uint64) error {
+		u := us[s/7%2]
+		c := oracle.Generate(s, u)
+		b, err := bs.take(c)
+		if err != nil {
+			return err
+		}
+		err = total.runCase(b, c, u)
+		return errors.Join(err, b.kept.Clear())
+	}
+}
+
+// universes are those of both families.
+func universes(through bool) (us [2]oracle.Universe, err error) {
 	b, err := lab.NewBench()
 	if err != nil {
-		return err
+		return us, err
 	}
 	defer b.Close()
-	b.Range.CPU = cpu
-	return run(own, b, s)
+	for i, family := range families {
+		us[i] = oracle.NewUniverse(b, family)
+		us[i].Through = through
+	}
+	return us, nil
 }
 
 // The evaluator must foretell what the kernel does to every segment, for rulesets that nobody would write.
@@ -312,11 +339,11 @@ func TestRandomRulesetsAgreeWithTheKernel(t *testing.T) {
 	labtest.Require(t, "root", "netns", "afpacket", "nft", "iptables", "iptables-legacy")
 	for _, through := range []bool{false, true} {
 		t.Run(map[bool]string{false: "A", true: "B"}[through], func(t *testing.T) {
-			soak(t, func(total *tally, b *lab.Bench, s uint64) error {
-				universe := oracle.NewUniverse(b, families[s/7%2])
-				universe.Through = through
-				return total.runCase(b, oracle.Generate(s, universe), universe)
-			})
+			us, err := universes(through)
+			if err != nil {
+				t.Fatal(err)
+			}
+			soak(t, random(us))
 		})
 	}
 }

@@ -293,7 +293,7 @@ func paths() []directed {
 
 // tellsHookOrder reports a kernel that lists its hooks (NFNL_SUBSYS_HOOK): elsewhere the order of ties is not known.
 func tellsHookOrder() bool {
-	b, err := lab.NewBench()
+	b, err := freshBench()
 	if err != nil {
 		return false
 	}
@@ -301,7 +301,7 @@ func tellsHookOrder() bool {
 	if b.Node.Load(netfilter.NFTables, netfilter.INET, "table inet t { chain a { type filter hook input priority 0; }; }") != nil {
 		return false
 	}
-	doc, err := read(b)
+	doc, err := b.read()
 	return err == nil && len(doc.NFTables.HookOrder.Or(nil)) > 0
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"runtime/debug"
 	"sync"
 	"testing"
 
@@ -32,6 +33,7 @@ func (r *recorder) add(c *replay.Case) error {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	debug.SetGCPercent(400) // the heap is small
 	os.Exit(run(m))
 }
 

@@ -99,7 +99,7 @@ func (c *Counts) policy(t *netfilter.Table, ch *netfilter.Chain) string {
 }
 
 // countsDrops reports a rule that drops whatever its counter counted: an iptables rule, or an nft rule whose counter stands
-// right before the drop.
+// right before the drop. A rule of several counters keeps one of them in view, which may be another.
 func countsDrops(t *netfilter.Table, ops netfilter.Ops) bool {
 	n := len(ops)
 	if n == 0 {
@@ -111,11 +111,11 @@ func countsDrops(t *netfilter.Table, ops netfilter.Ops) bool {
 	if t.Backend.XTables() {
 		return true
 	}
-	if n < 2 {
-		return false
+	counts := func(op netfilter.Op) bool {
+		s, ok := op.(netfilter.Stmt)
+		return ok && s.Name == "counter"
 	}
-	s, ok := ops[n-2].(netfilter.Stmt)
-	return ok && s.Name == "counter"
+	return n > 1 && slices.IndexFunc(ops, counts) == n-2
 }
 
 // onlyTCP reports a rule that asks for TCP.
