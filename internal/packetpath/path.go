@@ -215,6 +215,8 @@ func (w *walker) runBase(b *baseChain, c *class, query ctState) {
 func (w *walker) conntrack(c *class, query ctState) {
 	d := *c
 	switch {
+	case w.view.reset && d.ct == ctInvalid && query == ctEstablished: // rejected in front of conntrack, which knows the connection
+		d.ct = ctEstablished
 	case w.view.reset:
 		if d.ct == ctTemplate {
 			d.ct = ctInvalid

@@ -10,7 +10,7 @@ func (w *walker) provoke(s *setup, stages []stage, classes []*class, remote bool
 	live := make([]*class, len(classes))
 	for i, c := range classes {
 		d := *c
-		d.ct, d.written = ctInvalid, 0
+		d.ct, d.written = attached(c), 0
 		if remote || !w.ev.node.FwmarkReflect[s.family] {
 			d.mark, d.markKnown = 0, ^uint32(0)
 		}
@@ -20,6 +20,16 @@ func (w *walker) provoke(s *setup, stages []stage, classes []*class, remote bool
 		w.leaves = append(w.leaves, leaf{class: c, fate: fateReset, by: c.accept.id(), reset: true})
 	}
 	w.view.reset, w.view.remote = false, false
+}
+
+// attached is what the RST of a REJECT rule has of the packet's entry: it is RELATED to it. The kernel's own RST and another
+// host's have nothing; of packets with an entry none is followed that far.
+// Source: net/ipv4/netfilter/nf_reject_ipv4.c, nf_send_reset(); net/netfilter/nf_conntrack_core.c, nf_conntrack_attach().
+func attached(c *class) ctState {
+	if c.ct.entry() && c.ct != ctTemplate {
+		return ctRelated
+	}
+	return ctInvalid
 }
 
 func (a *acceptance) id() ruleID {

@@ -79,20 +79,7 @@ func (r *ruleRun) special(s *cstep, c *class, out []*class) []*class {
 	r.dirty++
 	switch s.do {
 	case doSynproxyXT, doSynproxyNFT:
-		b := box{flags: synproxied(s.do), hasFlags: true}
-		if r.view.reset {
-			b.flags = flagSet{} // a RST is neither a SYN nor a bare ACK; RST+ACK below
-			if s.do == doSynproxyNFT {
-				b.flags = r.view.flagsSeen(synproxied(s.do))
-			}
-		}
-		hit, rest := cutClass(c, &b)
-		if hit != nil {
-			r.end(hit, fateDropped, r.id())
-		}
-		if rest != nil {
-			out = append(out, rest)
-		}
+		return r.synproxy(s, c, out)
 	case doTproxyXT:
 		listens, none := *c, *c
 		listens.state = c.with("a listener for "+s.text, true, fresh)
@@ -106,6 +93,33 @@ func (r *ruleRun) special(s *cstep, c *class, out []*class) []*class {
 		r.mystery(s.text, c)
 	}
 	return out
+}
+
+// synproxy swallows the packets of a handshake. nft_synproxy.c, nft_synproxy_do_eval(), drops what has a bad checksum, and
+// computes that of an IPv6 segment as if it were an IPv4 one where the hardware has not verified it (seen on 6.18).
+func (r *ruleRun) synproxy(s *cstep, c *class, out []*class) []*class {
+	b := box{flags: synproxied(s.do), hasFlags: true}
+	if r.view.reset {
+		b.flags = flagSet{} // a RST is neither a SYN nor a bare ACK; RST+ACK below
+		if s.do == doSynproxyNFT {
+			b.flags = r.view.flagsSeen(synproxied(s.do))
+		}
+	}
+	hit, rest := cutClass(c, &b)
+	if hit != nil {
+		r.end(hit, fateDropped, r.id())
+	}
+	if rest == nil {
+		return out
+	}
+	if s.do == doSynproxyNFT && r.view.family == netfilter.IP6 {
+		const text = "the checksum that synproxy computes for IPv6 is not right"
+		silent, passes := *rest, *rest
+		silent.state, passes.state = rest.with(text, true, fresh), rest.with(text, false, fresh)
+		r.end(&silent, fateDropped, r.id())
+		rest = &passes
+	}
+	return append(out, rest)
 }
 
 // synproxied are the flags that SYNPROXY swallows. Source: net/netfilter/xt_SYNPROXY.c, synproxy_tg4(); nft_synproxy.c,
