@@ -34,7 +34,7 @@ func (c *Counts) Take(a *packetpath.Answer, packets []Packet) {
 		for _, o := range held(a, packets[i].Segment) {
 			by := o.DecidedBy(packets[i].Segment)
 			switch {
-			case o.Fate == "depends" || slices.Contains(o.Assuming, anOrder):
+			case o.Fate == "depends" || slices.Contains(o.Assuming, AnOrder):
 				c.off = true
 			case o.Fate != "dropped" || by == nil:
 			case certain(o):
@@ -99,7 +99,8 @@ func (c *Counts) policy(t *netfilter.Table, ch *netfilter.Chain) string {
 }
 
 // countsDrops reports a rule that drops whatever its counter counted: an iptables rule, or an nft rule whose counter stands
-// right before the drop. A rule of several counters keeps one of them in view, which may be another.
+// right before the drop. A rule of several counters keeps one of them in view, which may be another; one with a verdict
+// map drops before it counts.
 func countsDrops(t *netfilter.Table, ops netfilter.Ops) bool {
 	n := len(ops)
 	if n == 0 {
@@ -115,7 +116,8 @@ func countsDrops(t *netfilter.Table, ops netfilter.Ops) bool {
 		s, ok := op.(netfilter.Stmt)
 		return ok && s.Name == "counter"
 	}
-	return n > 1 && slices.IndexFunc(ops, counts) == n-2
+	decides := func(op netfilter.Op) bool { _, ok := op.(netfilter.VMap); return ok }
+	return n > 1 && slices.IndexFunc(ops, counts) == n-2 && !slices.ContainsFunc(ops, decides)
 }
 
 // onlyTCP reports a rule that asks for TCP.

@@ -95,7 +95,7 @@ func (t *Tally) Compare(a *packetpath.Answer, packets []Packet) error {
 		if why := t.disagreement(a, p); why != "" {
 			g := &p.Segment
 			return &Disagreement{Packet: *p, Index: i, Why: fmt.Sprintf("%s:%d > %s:%d flags %#x in by %s: the kernel: %s; %s\n%s",
-				g.Src, g.Sport, g.Dst, g.Dport, g.Bits, g.In, p.Fate, why, explain(a, p.Segment))}
+				g.Src, g.Sport, g.Dst, g.Dport, g.Bits, g.In, p.Fate, why, Explain(a, p.Segment))}
 		}
 	}
 	if why := whole(a, packets); why != "" {
@@ -136,7 +136,7 @@ func (t *Tally) disagreement(a *packetpath.Answer, p *Packet) string {
 	t.undecided(all[0].Assuming)
 	for _, o := range all {
 		// An order of tied chains is one of several, and only their common verdict is the answer's.
-		if o.Fate == "depends" || slices.Contains(o.Assuming, anOrder) || contradiction(o, p.Fate) == "" {
+		if o.Fate == "depends" || slices.Contains(o.Assuming, AnOrder) || contradiction(o, p.Fate) == "" {
 			return ""
 		}
 	}
@@ -153,8 +153,8 @@ func (t *Tally) undecided(assuming []string) {
 	}
 }
 
-// anOrder is what an outcome assumes when the kernel did not tell in which order it runs chains of equal priority.
-const anOrder = "the order in which base chains of equal priority were registered"
+// AnOrder is what an outcome assumes when the kernel did not tell in which order it runs chains of equal priority.
+const AnOrder = "the order in which base chains of equal priority were registered"
 
 // contradiction holds an outcome against the kernel. A rejected packet's ICMP error may itself be dropped on its way out.
 func contradiction(o *packetpath.Outcome, kernel Fate) string {
@@ -192,8 +192,8 @@ func whole(a *packetpath.Answer, packets []Packet) string {
 	return ""
 }
 
-// explain lists the outcomes that hold the segment.
-func explain(a *packetpath.Answer, g packetpath.Segment) string {
+// Explain lists the outcomes that hold the segment.
+func Explain(a *packetpath.Answer, g packetpath.Segment) string {
 	var b strings.Builder
 	for _, o := range held(a, g) {
 		fmt.Fprintf(&b, "  %s, %s, by %+v, assuming %q\n", o.Fate, o.Region, o.By, o.Assuming)
