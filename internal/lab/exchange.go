@@ -70,6 +70,14 @@ func (r *Range) ExchangeForwarded(probes []Probe, timeout time.Duration) ([]Fate
 	return x.fates, err
 }
 
+// ExchangeOneWay is Exchange for probes that the node forwards to somebody who answers none of them: through says which came
+// out of another port.
+func (r *Range) ExchangeOneWay(probes []Probe, timeout time.Duration) (fates []Fate, through []bool, err error) {
+	x := exchange{Range: r, timeout: timeout}
+	err = x.pinned(probes, func() error { return x.round(x.probes) })
+	return x.fates, x.through, err
+}
+
 // exchange is one exchange under way.
 type exchange struct {
 	*Range
@@ -77,12 +85,14 @@ type exchange struct {
 	probes  []Probe
 	index   map[tuple]int
 	fates   []Fate
+	through []bool
 	answers []Probe // the RSTs that forwarded probes provoke
 }
 
 // pinned prepares the exchange and runs it on one CPU.
 func (x *exchange) pinned(probes []Probe, run func() error) error {
 	x.probes, x.fates, x.index = probes, make([]Fate, len(probes)), make(map[tuple]int, len(probes))
+	x.through = make([]bool, len(probes))
 	for i, p := range probes {
 		key := tuple{p.Src, p.Dst}
 		if _, twice := x.index[key]; twice {
@@ -206,7 +216,8 @@ func (x *exchange) note(port int, packet gopacket.Packet) {
 		if i, ours := x.index[tuple{s.Dst, s.Src}]; ours && s.Flags&RST != 0 {
 			x.fates[i] = Reset
 		}
-		if _, ours := x.index[tuple{s.Src, s.Dst}]; ours && s.Flags&RST == 0 {
+		if i, ours := x.index[tuple{s.Src, s.Dst}]; ours && s.Flags&RST == 0 {
+			x.through[i] = true
 			x.answers = append(x.answers, Probe{Port: port, Segment: s.reset()})
 		}
 		return

@@ -221,7 +221,7 @@ func (d directed) nftDocument() string {
 // TestDirectedCases holds three against each other: what the model says on paper, the kernel, and the evaluator.
 func TestDirectedCases(t *testing.T) {
 	labtest.Require(t, "root", "netns", "afpacket", "nft", "iptables", "iptables-legacy")
-	all := slices.Concat(xtMatches(), nftMatches(), paths(), devices())
+	all := slices.Concat(xtMatches(), nftMatches(), paths(), devices(), seldom())
 	for _, d := range all {
 		for _, backend := range []netfilter.Backend{netfilter.Legacy, netfilter.IPTablesNFT, netfilter.NFTables} {
 			if backend == netfilter.NFTables && d.nft == "" || backend.XTables() && d.xt == "" {

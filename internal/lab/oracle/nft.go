@@ -48,6 +48,7 @@ func (g *generator) nftDocument() string {
 		}
 		g.nftSets(&b)
 		g.nftUserChains(&b)
+		g.nftLarge(&b)
 		for j := range 1 + g.IntN(4) {
 			g.nftBaseChain(&b, j, used)
 		}
@@ -129,6 +130,8 @@ func (g *generator) nftBaseChain(b *strings.Builder, number int, used map[string
 	}
 	if kind == "nat" { // jumping there would put rules into the chain that a nat chain refuses
 		chains = nftChains{}
+	} else if rule := g.nftSeldom(h.hook); rule != "" {
+		header += "\n\t\t" + rule
 	}
 	g.nftChain(b, fmt.Sprintf("x%d", number), header, chains, inward)
 }

@@ -36,7 +36,7 @@ func durationEnv() time.Duration {
 	if d, err := time.ParseDuration(os.Getenv("CTAUDIT_ORACLE_DURATION")); err == nil {
 		return d
 	}
-	return 12 * time.Second
+	return 9 * time.Second
 }
 
 // question asks about everything that may come in by one port: A, what the node takes itself, or B, what it forwards.
@@ -44,7 +44,7 @@ func question(b *lab.Bench, port int, u oracle.Universe) packetpath.Query {
 	q := packetpath.Query{
 		Question: packetpath.A, Family: u.Family, In: b.Interface(port),
 		Src:   []netip.Prefix{b.Sources(port, u.Family)},
-		Dst:   []netip.Prefix{hostPrefix(b.Address(port, u.Family))},
+		Dst:   hostPrefixes(b.Address(port, u.Family)),
 		Sport: []packetpath.PortRange{{From: 1, To: 65535}}, Dport: []packetpath.PortRange{{From: 1, To: 65535}},
 		Flags: replay.WithoutRST(),
 	}
@@ -62,7 +62,9 @@ func put(b *lab.Bench, u oracle.Universe, probes []lab.Probe) ([]lab.Fate, error
 	return b.Range.Exchange(probes, 10*time.Second)
 }
 
-func hostPrefix(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+func hostPrefixes(a netip.Addr) []netip.Prefix {
+	return []netip.Prefix{netip.PrefixFrom(a, a.BitLen())}
+}
 
 // segment is a probe as the evaluator takes it: what [lab.Segment.Frame] puts on the wire.
 func segment(b *lab.Bench, p lab.Probe) packetpath.Segment {
@@ -102,7 +104,11 @@ func (t *tally) runCase(b *workbench, c oracle.Case, u oracle.Universe) error {
 	if err := t.holds(b.Bench, &x); err != nil {
 		return &failure{x: &x, why: err, kept: b.kept != nil}
 	}
-	return recorded.add(x.replay(b.Bench, x.node, fmt.Sprintf("seed %d", c.Seed)))
+	kept := x.replay(b.Bench, x.node, fmt.Sprintf("seed %d", c.Seed))
+	if err := alsoHolds(kept, c.Seed); err != nil {
+		return fmt.Errorf("%w\nfrom:\n%s", err, loaded)
+	}
+	return recorded.add(kept)
 }
 
 // holds compares what was read with the tools, and without.

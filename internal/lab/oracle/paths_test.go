@@ -1,6 +1,9 @@
 package oracle_test
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/ctaudit/ctaudit/internal/lab"
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 )
@@ -289,6 +292,60 @@ func paths() []directed {
 			nft: "chain a { type filter hook prerouting priority -300; notrack; }\noutput: ct state invalid drop",
 		},
 	}
+}
+
+// seldom are branches of the evaluator that random rules seldom reach.
+func seldom() []directed {
+	return []directed{
+		{name: "limit-iface-in", want: lab.Silence, xt: "filter: -A INPUT -m addrtype --dst-type LOCAL --limit-iface-in -j DROP"},
+		{name: "! limit-iface-in", want: lab.Reset, xt: "filter: -A INPUT -m addrtype ! --dst-type LOCAL --limit-iface-in -j DROP"},
+		{name: "recent ! --set", want: lab.Reset, xt: "filter: -A INPUT -m recent --name s1 ! --set -j DROP"},
+		{name: "policy none", want: lab.Silence, xt: "filter: -A INPUT -m policy --dir in --pol none -j DROP"},
+		{name: "rpfilter", want: lab.Reset, xt: "raw: -A PREROUTING -m rpfilter --invert -j DROP"},
+		{name: "CT with a helper is a template", want: lab.Silence, xt: "raw: -A PREROUTING -j CT --ctevents new; -A PREROUTING -m conntrack --ctstate NEW -j DROP"},
+		{name: "ct event set does nothing without an entry", want: lab.Silence, nft: "input: ct event set new ct label set 1 drop"},
+		{name: "a verdict map that leaves nothing", want: lab.Silence, nft: "input: tcp dport vmap { 0-1024 : accept, 1025-65535 : drop, * : accept }; accept"},
+		{name: "a verdict map behind a match", want: lab.Reset, nft: "input: tcp dport 30000 tcp dport vmap { 22 : drop, 30000 : accept }; drop"},
+		{name: "a verdict map that goes on", want: lab.Silence, nft: "input: tcp dport vmap { 22 : accept, 30000 : continue }; drop"},
+		{name: "a verdict map of what nobody can tell", want: lab.Silence, undecided: true, nft: "input: meta cpu vmap { 9999 : accept, * : drop }"},
+		{name: "a set with everything else in it", want: lab.Silence, nft: "set k { type inet_service; elements = { 22, * }; }\ninput: tcp dport @k drop"},
+		{
+			name: "one concatenation that cannot be told, twice", want: lab.Silence, undecided: true,
+			nft: "set k { type realm . inet_service; elements = { 0 . 30000 }; }\ninput: rt classid . tcp dport @k meta mark set 1; rt classid . tcp dport @k drop",
+		},
+		{name: "flags xor", want: lab.Silence, nft: "input: meta mark set 3 meta mark & 3 ^ 1 == 2 drop"},
+		{name: "a port through a xor", want: lab.Silence, nft: "input: tcp dport ^ 1 == 30001 drop"},
+		{name: "a port through a scattered mask", want: lab.Silence, nft: "input: tcp dport & 0xf0f0 == 0x7030 drop"},
+		{name: "a range of masked ports", want: lab.Silence, nft: "input: tcp dport & 0xff00 == 0x7400-0x7500 drop"},
+		{name: "an address through a scattered mask", want: lab.Silence, only4: true, nft: "input: ip saddr & 255.255.240.1 == 8.0.0.1 drop"},
+		{name: "a range of addresses through a scattered mask", want: lab.Silence, only4: true, undecided: true, nft: "input: ip saddr & 255.0.0.3 == 8.0.0.1-8.0.0.2 drop"},
+		{name: "an address that its mask cannot give", want: lab.Reset, only4: true, nft: "input: ip saddr & 255.255.240.1 == 8.0.0.2 drop"},
+		{name: "many bits free of an address", want: lab.Silence, only6: true, undecided: true, nft: "input: ip6 saddr & ::ffff:0:0:0:1 == ::1 drop"},
+		{name: "not a fragment", want: lab.Silence, only4: true, nft: "input: ip frag-off & 0x1fff == 0 drop"},
+		{name: "the RST is no fragment", want: lab.Silence, only4: true, xt: "filter: -A OUTPUT ! -f -p tcp -j DROP"},
+		{name: "flags that a rule writes", want: lab.Silence, undecided: true, nft: "input: tcp flags set rst"},
+		{name: "a port that a rule writes", want: lab.Silence, undecided: true, nft: "input: tcp dport set 7"},
+		{name: "the outgoing link", want: lab.Silence, nft: `output: oif u0 meta oiftype ether meta oifkind "veth" meta oifgroup 0 drop`},
+		{
+			name: "many chains", want: lab.Silence, nft: manyChains(20) + "\ninput: jump f19; accept",
+		},
+		{
+			name: "the shortest frame", want: lab.Silence, only4: true, undecided: true,
+			nft: "netdev: chain a { type filter hook ingress device u0 priority 0; ip length 40 meta l4proto tcp reject with tcp reset; }\n}\ntable inet o {\noutput: drop",
+		},
+		{
+			name: "more rules that nobody can tell than are told apart", want: lab.Reset, undecided: true, only4: true,
+			xt: "filter: " + strings.Repeat("-A INPUT -m statistic --mode nth --every 9999 --packet 9998 -m u32 --u32 24=1 -m string --algo bm --string x -j DROP; ", 14),
+		},
+	}
+}
+
+func manyChains(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "chain f%d { meta l4proto tcp drop; }\n", i)
+	}
+	return strings.TrimSpace(b.String())
 }
 
 // tellsHookOrder reports a kernel that lists its hooks (NFNL_SUBSYS_HOOK): elsewhere the order of ties is not known.

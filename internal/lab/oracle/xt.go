@@ -82,14 +82,14 @@ func (g *generator) xtRun(b *strings.Builder, t xtTable, chain string) {
 	if t.policy { // nat takes no DROP
 		target = g.one("ACCEPT", "DROP", "DROP", "RETURN")
 	}
-	word := g.one("-s", "-p tcp -m tcp --sport", "-p tcp -m tcp --dport")
+	word := g.one("-s", "-d", "-p tcp -m tcp --sport", "-p tcp -m tcp --dport")
 	for range 4 + g.IntN(3) {
 		value := g.source().String()
 		switch {
 		case strings.HasSuffix(word, "--sport"):
 			value = g.sport()
 		case strings.HasSuffix(word, "--dport"):
-			value = g.dport()
+			value = g.one(g.dport(), g.dport(), g.ports(g.universe.Dports, ":"))
 		}
 		fmt.Fprintf(b, "-A %s %s %s -j %s\n", chain, word, value, target)
 	}

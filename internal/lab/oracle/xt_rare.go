@@ -1,6 +1,10 @@
 package oracle
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/ctaudit/ctaudit/internal/netfilter"
+)
 
 // xtRareMatches draws a few matches that seldom stand in a filter, so that they do not crowd out the others.
 func (g *generator) xtRareMatches(not func() string, at xtPlace) []string {
@@ -12,7 +16,11 @@ func (g *generator) xtRareMatches(not func() string, at xtPlace) []string {
 		"-m recent --name r --set", "-m recent --name r --rcheck", "-m connlimit --connlimit-above 2",
 		"-m hashlimit --hashlimit-upto 1/s --hashlimit-name h", "-m physdev " + not() + "--physdev-in u0", "-m realm --realm 0",
 		"-m connlabel " + not() + "--label 1", "-m time --timestart 00:00 --timestop 23:59",
-		fmt.Sprintf("-m length %s--length %d:", not(), 40+g.IntN(30)),
+		fmt.Sprintf("-m length %s--length %d:", not(), 40+g.IntN(30)), "-m recent --name r ! --set",
+		"-m addrtype " + g.one("", "! ") + "--dst-type LOCAL", g.v4("-m ttl --ttl-eq 64 ! -f", "-m hl --hl-eq 64"),
+	}
+	if at.chain == "PREROUTING" || at.chain == "INPUT" {
+		all = append(all, "-m addrtype --dst-type LOCAL --limit-iface-in", "-m addrtype ! --dst-type LOCAL --limit-iface-in")
 	}
 	if at.chain == "PREROUTING" && (at.table.name == "raw" || at.table.name == "mangle") {
 		all = append(all, "-m rpfilter", "-m rpfilter --invert")
@@ -39,6 +47,9 @@ func (g *generator) xtRareTarget(at xtPlace) string {
 		if at.tcp {
 			all = append(all, "-j TCPOPTSTRIP --strip-options timestamp")
 		}
+		if g.family == netfilter.IP6 && at.chain == "POSTROUTING" {
+			all = append(all, "-j SNPT --src-pfx 2001:db8:1::/64 --dst-pfx fd00:9::/64")
+		}
 		if at.tcp && at.chain == "PREROUTING" {
 			all = append(all, "-j TPROXY --on-port 9")
 		}
@@ -53,10 +64,10 @@ func (g *generator) xtRareTarget(at xtPlace) string {
 	case "raw":
 		all = append(all, "-j TRACE")
 		if at.chain != "" {
-			all = append(all, "-j CT --zone 3")
+			all = append(all, "-j CT --zone 3", "-j CT --ctevents new")
 		}
 	case "filter":
-		if at.tcp && at.chain == "INPUT" {
+		if at.tcp && (at.chain == "INPUT" || at.chain == "FORWARD") {
 			all = append(all, "-m conntrack --ctstate INVALID,UNTRACKED -j SYNPROXY")
 		}
 	}
