@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/ctaudit/ctaudit/internal/host"
 )
@@ -35,10 +36,19 @@ func (r *reading) evidence() (*host.Evidence, error) {
 	}
 	if r.plan.req.Sample > 0 {
 		r.repeatRefusals(ev)
-		u := r.uptimes
-		ev.Interval = max(0, (u[2]-u[0]+u[3]-u[1])/2)
+		ev.Interval = r.interval()
 	}
 	return ev, nil
+}
+
+// interval is the time from the middle of one reading to the middle of the other, by the node's clock; what was asked for where
+// the node hides that.
+func (r *reading) interval() time.Duration {
+	u := r.uptimes
+	if u[0] == 0 || u[3] <= u[0] {
+		return r.plan.req.Sample
+	}
+	return max(0, (u[2]-u[0]+u[3]-u[1])/2)
 }
 
 // repeatRefusals gives sampled needs that the node was not asked about their second answer.
@@ -152,11 +162,16 @@ func printable(s string) string {
 	}, strings.ToValidUTF8(s, "?"))
 }
 
-// file is what one path came to.
+// file is what one path came to. Where something is mounted over /proc or /sys, nothing is not nothing.
 func (r *reading) file(f fileRead, limit int64) *host.Answer {
+	return r.mounts.orMasked(f.path, f.answer(limit))
+}
+
+// answer is what one path came to by itself.
+func (f fileRead) answer(limit int64) *host.Answer {
 	switch f.kind {
 	case 'n':
-		return r.mounts.orMasked(f.path, &host.Answer{Data: []byte{}})
+		return &host.Answer{Data: []byte{}}
 	case 'o':
 		return &host.Answer{Err: "not a regular file"}
 	case 'p':
@@ -168,16 +183,12 @@ func (r *reading) file(f fileRead, limit int64) *host.Answer {
 		return &host.Answer{Err: fmt.Sprintf("the program that reads files ended before it: %.200s", printable(lastLine(string(f.data))))}
 	}
 	if err := complaint(f); err != nil {
-		return r.mounts.orMasked(f.path, readError(f, err))
+		return readError(f, err)
 	}
-	a := &host.Answer{Data: f.data}
 	if int64(len(f.data)) > limit {
-		a = &host.Answer{Data: f.data[:limit:limit], Truncated: true}
+		return &host.Answer{Data: f.data[:limit:limit], Truncated: true}
 	}
-	if len(a.Data) == 0 {
-		return r.mounts.orMasked(f.path, a)
-	}
-	return a
+	return &host.Answer{Data: f.data}
 }
 
 // complaint is what the program that reads files said in place of the rest of a file; nil when it said nothing. A file whose
@@ -217,9 +228,7 @@ func errnoText(e syscall.Errno) string { return strings.ToLower(e.Error()) }
 func (r *reading) glob(n host.Need, s *slot) *host.Answer {
 	g := &globbed{answer: &host.Answer{Files: map[string][]byte{}}, left: n.Cap()}
 	for _, f := range s.folders {
-		if a := r.file(f, 1); f.kind != 'o' {
-			g.fail(f.path, a)
-		}
+		g.fail(f.path, f.answer(fileLimit))
 	}
 	slices.SortFunc(s.files, func(a, b fileRead) int { return strings.Compare(a.path, b.path) })
 	for _, f := range s.files {

@@ -116,6 +116,10 @@ func decode[T any](d *dumps, t text) ([]T, *host.Answer) {
 func decodeOutput[T any](o *output, program string) ([]T, *host.Answer) {
 	a := commandAnswer(o, textLimit)
 	switch {
+	case o.status != 0 && strings.Contains(o.stderr, "BusyBox"):
+		return nil, &host.Answer{Err: program + " is busybox's, which does not print JSON"}
+	case o.status != 0 && strings.Contains(o.stderr, "is unknown, try"):
+		return nil, &host.Answer{Err: program + " is too old to print JSON"}
 	case a.Err != "":
 		return nil, &host.Answer{Err: program + ": " + a.Err, Denied: a.Denied}
 	case a.Truncated:

@@ -130,7 +130,7 @@ func (all mounts) orMasked(name string, a *host.Answer) *host.Answer {
 func (all mounts) masked(root, name, kind string) string {
 	m, ok := all.covering(root, strings.TrimSuffix(name, "/"))
 	switch {
-	case !ok:
+	case !ok, m.point == root && m.kind != kind:
 		return root + " is not mounted"
 	case m.kind == kind && m.onlyProcesses:
 		return "this /proc shows only processes"

@@ -56,15 +56,22 @@ end() { printf 'END=%s\0' "$nonce"; }
 
 # clock N prints the uptime as the Nth mark; $now keeps it in hundredths of a second.
 clock() {
-	IFS=' ' read -r now idle </proc/uptime
+	uptime
 	printf 'T %s %s\0' "$1" "$now"
 	now=${now%.*}${now#*.}
 	[ "$1" != 1 ] || began=$now
 }
 
+# uptime sets $now to the seconds since boot, 0 where they are hidden.
+uptime() {
+	now=''
+	{ IFS=' ' read -r now idle </proc/uptime; } 2>/dev/null
+	case $now in [0-9]*.[0-9][0-9]) ;; *) now=0.00 ;; esac
+}
+
 # pause waits until $sample hundredths of a second have passed since the second mark.
 pause() {
-	IFS=' ' read -r now idle </proc/uptime
+	uptime
 	now=${now%.*}${now#*.}
 	left=$((sample - (${now#0} - ${began#0})))
 	[ "$left" -gt 0 ] || return 0
@@ -86,7 +93,10 @@ reply() {
 queue() {
 	kind=f
 	case $2 in *"$nl"*) kind=x ;; esac
-	if [ "$kind" = x ] || [ -f "$2" ]; then :
+	if [ "$kind" = x ]; then
+		# Where such a name leads to nothing, there is nothing to say of it.
+		if [ ! -e "$2" ] && [ ! -L "$2" ] && { [ ! -d "${2%/*}" ] || [ -x "${2%/*}" ]; }; then return; fi
+	elif [ -f "$2" ]; then :
 	elif [ ! -e "$2" ]; then kind=a
 	elif [ "$2" -ef /dev/null ]; then kind=n
 	elif [ -r "$2" ]; then kind=o
@@ -161,7 +171,7 @@ walk() {
 			case ${m##*/} in $2) ;; *) continue ;; esac
 			;;
 		esac
-		if [ "$m" = "$1/$2" ] && [ ! -e "$m" ] && [ ! -L "$m" ]; then continue; fi
+		case $m in "$1/$2" | "$1/.*") if [ ! -e "$m" ] && [ ! -L "$m" ]; then continue; fi ;; esac
 		deeper "$m" "$@"
 	done
 }
