@@ -220,3 +220,38 @@ func TestLargeInventories(t *testing.T) {
 		}
 	}
 }
+
+// What nobody writes by hand ends with a mistake, and soon.
+func TestBoundsOfGroups(t *testing.T) {
+	var chain, wide strings.Builder
+	for i := range 3000 {
+		fmt.Fprintf(&chain, "[g%d:children]\ng%d\n", i, i+1)
+	}
+	chain.WriteString("[g3000]\na\n")
+	for i := range maxGroups + 10 {
+		fmt.Fprintf(&wide, "[g%d]\n", i)
+	}
+	for want, text := range map[string]string{"groups": chain.String(), "more than 65536 groups": wide.String()} {
+		start := time.Now()
+		_, err := Load([]string{"-"}, strings.NewReader(text))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %.200v", want, err)
+		}
+		if took := time.Since(start); took > 20*time.Second {
+			t.Errorf("%s: took %v", want, took)
+		}
+	}
+}
+
+// Groups that share children at every level make a graph that doubles at each of them.
+func TestGraphsAreBounded(t *testing.T) {
+	var text strings.Builder
+	for i := range 40 {
+		fmt.Fprintf(&text, "[a%d:children]\na%d\nb%d\n[b%d:children]\na%d\nb%d\n", i, i+1, i+1, i, i+1, i+1)
+	}
+	text.WriteString("[a40]\nh\n[b40]\nh\n")
+	inv, _ := load(t, text.String())
+	if _, err := inv.Graph(""); err == nil || !strings.Contains(err.Error(), "the graph has more than 16 MiB") {
+		t.Errorf("%v", err)
+	}
+}

@@ -189,7 +189,7 @@ func (p *ini) hosts(line string) {
 	}
 	names, port, err := expand(words[0])
 	if err == nil && port == 0 && strings.HasSuffix(words[0], ":") {
-		p.fail(p.line, "a colon stands before a port; YAML begins with a group at the start of its line", "host %q ends with a colon", words[0])
+		p.fail(p.line, "a colon stands before a port", "host %q ends with a colon", words[0])
 		return
 	}
 	if err != nil {
@@ -232,7 +232,7 @@ func (l *loader) addHost(name string, port int, g *group, line int) *host {
 	case port != 0 && !known:
 		h.vars.set("ansible_port", p)
 	case port != 0 && h.vars["ansible_port"].text != p.text:
-		l.warn(line, "%s: port %d is passed over, as in Ansible: the host was declared before (%s)", name, port, strings.TrimSuffix(place(h.file, h.line), ": "))
+		l.warn(line, "%s: port %d is passed over, as in Ansible: the host was declared before (%s)", name, port, h.where())
 	}
 	g.add(h)
 	return h
@@ -267,8 +267,8 @@ func (l *loader) listed(line int, word string) {
 func (l *loader) listedHost(name, user string, port, line int) {
 	if old, known := l.inv.hosts[name]; known {
 		if old.vars["ansible_port"].text != itoa(port) || old.vars["ansible_user"].text != user {
-			l.fail(line, "give each a name: web1 ansible_host="+name+" ansible_port=2201", "host %s is there already (%s), with another port or user",
-				name, strings.TrimSuffix(place(old.file, old.line), ": "))
+			l.fail(line, "give each a name: web1 ansible_host="+name+" ansible_port=2201",
+				"host %s is there already (%s), with another port or user", name, old.where())
 			return
 		}
 		l.warn(line, "%s is listed twice", name)

@@ -193,63 +193,77 @@ func (r *jsonReader) dynamic() {
 }
 
 // dynamicGroup reads {"hosts": [], "vars": {}, "children": []}, or [hosts], or {vars} of a host that is called like its group.
+// It gives the hosts.
 func (r *jsonReader) dynamicGroup(name string) ([]*host, error) {
 	g := r.group(name, r.line())
 	if g == nil {
 		return nil, r.dec.SkipValue()
 	}
-	var hosts []*host
-	addHost := func(name string) {
-		if h := r.addHost(name, 0, g, r.line()); h != nil {
-			hosts = append(hosts, h)
-		}
-	}
+	d := &dynamicGroup{jsonReader: r, group: g}
 	if r.dec.PeekKind() == '[' {
-		_, err := r.names("hosts of group "+name, addHost)
-		return hosts, err
+		err := d.readHosts()
+		return d.hosts, err
 	}
-	parts, bare := 0, vars{}
-	ok, err := r.object(func(part string) error {
-		switch part {
-		case "hosts":
-			parts++
-			ok, err := r.names("hosts of group "+name, addHost)
-			if !ok && err == nil {
-				r.fail(r.line(), "", "hosts of group %q: want a list", name)
-			}
-			return err
-		case "children":
-			parts++
-			_, err := r.names("children of group "+name, func(child string) {
-				if c := r.group(child, r.line()); c != nil {
-					r.link(g, c, r.line())
-				}
-			})
-			return err
-		case "vars":
-			parts++
-			set, err := r.variables()
-			for key, v := range set {
-				r.setGroup(g, key, v)
-			}
-			return err
-		}
-		v, err := r.value()
-		bare[part] = v
-		return err
-	})
+	ok, err := r.object(d.part)
 	switch {
 	case err != nil:
 		return nil, err
 	case !ok:
 		r.fail(r.line(), "", "group %q: want an object or a list", name)
-	case parts == 0:
-		addHost(name)
-		for key, v := range bare {
+	case !d.parts:
+		d.addHost(name)
+		for key, v := range d.bare {
 			r.setGroup(g, key, v)
 		}
 	}
-	return hosts, nil
+	return d.hosts, nil
+}
+
+// dynamicGroup is a group that is being read.
+type dynamicGroup struct {
+	*jsonReader
+	group *group
+	hosts []*host
+	parts bool // it has hosts, children or vars
+	bare  vars // what else it has
+}
+
+func (d *dynamicGroup) addHost(name string) {
+	if h := d.jsonReader.addHost(name, 0, d.group, d.line()); h != nil {
+		d.hosts = append(d.hosts, h)
+	}
+}
+
+func (d *dynamicGroup) readHosts() error {
+	ok, err := d.names("hosts of group "+d.group.name, d.addHost)
+	if !ok && err == nil {
+		d.fail(d.line(), "", "hosts of group %q: want a list", d.group.name)
+	}
+	return err
+}
+
+func (d *dynamicGroup) part(name string) error {
+	d.parts = d.parts || name == "hosts" || name == "children" || name == "vars"
+	switch name {
+	case "hosts":
+		return d.readHosts()
+	case "children":
+		_, err := d.names("children of group "+d.group.name, func(child string) {
+			if c := d.jsonReader.group(child, d.line()); c != nil {
+				d.link(d.group, c, d.line())
+			}
+		})
+		return err
+	case "vars":
+		set, err := d.variables()
+		for key, v := range set {
+			d.setGroup(d.group, key, v)
+		}
+		return err
+	}
+	v, err := d.value()
+	d.bare.set(name, v)
+	return err
 }
 
 // names reads a list of names; false for something else.

@@ -193,7 +193,8 @@ func (m *matcher) subscript(pattern string) (name string, sub subscript, err err
 	return found[1], subscript{true, from, to}, nil
 }
 
-// of takes a part of the hosts, both ends included, as Python's slices do: a part beyond the end is empty, one host beyond it an error.
+// of takes a part of the hosts, both ends included, as Python's slices do: a part beyond the end is empty, one host beyond it
+// an error.
 func (s subscript) of(hosts []*host, pattern string) ([]*host, error) {
 	if !s.given || len(hosts) == 0 {
 		return hosts, nil
@@ -223,7 +224,10 @@ func compile(pattern string) (*regexp.Regexp, error) {
 	if text, ok := strings.CutPrefix(pattern, "~"); ok {
 		re, err := regexp.Compile(`^(?:` + text + `)`)
 		if err != nil {
-			return nil, &Error{Text: fmt.Sprintf("pattern %q: %v", pattern, err), Hint: "Go's regular expressions have no look-around and no back-references"}
+			return nil, &Error{
+				Text: fmt.Sprintf("pattern %q: %v", pattern, err),
+				Hint: "Go's regular expressions have no look-around and no back-references",
+			}
 		}
 		return re, nil
 	}

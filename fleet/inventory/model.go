@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/ctaudit/ctaudit/fleet"
 )
@@ -18,6 +19,9 @@ type host struct {
 	target   fleet.Target
 	problems []error
 }
+
+// where is the place at which the host is named first.
+func (h *host) where() string { return strings.TrimSuffix(place(h.file, h.line), ": ") }
 
 type group struct {
 	name     string

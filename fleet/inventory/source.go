@@ -109,7 +109,8 @@ func (l *loader) read(r io.Reader) {
 }
 
 // passedOver are the names that Ansible leaves out of a folder of inventories.
-var passedOver = regexp.MustCompile(`^\.|^host_vars$|^group_vars$|^vars_plugins$|(\.pyc|\.pyo|\.swp|\.bak|~|\.rpm|\.md|\.txt|\.rst|\.orig|\.ini|\.cfg|\.retry)$`)
+var passedOver = regexp.MustCompile(
+	`^\.|^(host_vars|group_vars|vars_plugins)$|(~|\.(pyc|pyo|swp|bak|rpm|md|txt|rst|orig|ini|cfg|retry))$`)
 
 func (l *loader) folder(dir string, depth int) {
 	entries, err := os.ReadDir(dir)

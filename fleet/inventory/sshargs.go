@@ -47,46 +47,61 @@ func (r *resolver) argument(name string, words []string, v value) []string {
 		return nil
 	}
 	for i := 1; i < len(word); i++ {
-		flag := word[i]
-		if option, ok := plainFlags[flag]; ok {
-			r.option(option, v)
+		if r.lone(name, word[i], v) {
 			continue
-		}
-		switch flag {
-		case 'A', 'X', 'Y':
-			r.warn(v, "%s: -%c is passed over: nothing is forwarded", name, flag)
-			continue
-		case 'F':
-			r.fail(v, "an ssh configuration for all hosts is a flag of ctaudit fleet", "%s: -F is one file for all hosts", name)
-			return nil
-		}
-		keyword, ok := flagOptions[flag]
-		if flag != 'o' && !ok {
-			r.fail(v, "write it as -o Keyword=value", "%s: the flag -%c of ssh is not supported", name, flag)
-			return nil
 		}
 		argument := word[i+1:]
-		if argument == "" {
-			if len(rest) == 0 {
-				r.fail(v, "", "%s: nothing behind -%c", name, flag)
-				return nil
-			}
+		if argument == "" && len(rest) > 0 {
 			argument, rest = rest[0], rest[1:]
 		}
-		if ok && strings.ContainsAny(argument, " \t") {
-			argument = `"` + argument + `"`
+		if !r.flag(name, word[i], argument, v) {
+			return nil
 		}
-		if ok {
-			argument = keyword + "=" + argument
-		}
-		r.option(argument, v)
-		return rest
+		break
 	}
 	return rest
 }
 
+// lone reads a flag that has no argument; false for another.
+func (r *resolver) lone(name string, flag byte, v value) bool {
+	if option, ok := plainFlags[flag]; ok {
+		r.option(option, v)
+		return true
+	}
+	if flag == 'A' || flag == 'X' || flag == 'Y' {
+		r.warn(v, "%s: -%c is passed over: nothing is forwarded", name, flag)
+		return true
+	}
+	return false
+}
+
+// flag reads a flag that has an argument; false when that is a mistake, which was said.
+func (r *resolver) flag(name string, flag byte, argument string, v value) bool {
+	keyword, ok := flagOptions[flag]
+	switch {
+	case flag == 'F':
+		r.fail(v, "an ssh configuration for all hosts is a flag of ctaudit fleet", "%s: -F is one file for all hosts", name)
+	case flag != 'o' && !ok:
+		r.fail(v, "write it as -o Keyword=value", "%s: the flag -%c of ssh is not supported", name, flag)
+	case argument == "":
+		r.fail(v, "", "%s: nothing behind -%c", name, flag)
+	case flag == 'o':
+		r.option(argument, v)
+		return true
+	case strings.ContainsAny(argument, " \t"):
+		r.option(keyword+`="`+argument+`"`, v)
+		return true
+	default:
+		r.option(keyword+"="+argument, v)
+		return true
+	}
+	return false
+}
+
 // keywordValue is an option as -o takes it, "Keyword=value" or "Keyword value".
 var keywordValue = regexp.MustCompile(`^\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)(.*?)\s*$`)
+
+const keysAreChecked = "host keys are always checked (--host-key-policy accept-new notes those of new hosts)"
 
 // option takes over one option of ssh_config. Those that would switch off the check of host keys, or forward the agent, do not
 // count.
@@ -105,7 +120,7 @@ func (r *resolver) option(text string, v value) {
 	switch strings.ToLower(keyword) {
 	case "stricthostkeychecking":
 		if !strings.EqualFold(arg, "yes") {
-			r.warn(v, "StrictHostKeyChecking=%s is passed over: host keys are always checked (--host-key-policy accept-new notes those of new hosts)", arg)
+			r.warn(v, "StrictHostKeyChecking=%s is passed over: "+keysAreChecked, arg)
 		}
 	case "userknownhostsfile", "globalknownhostsfile":
 		if arg == "/dev/null" || strings.EqualFold(arg, "none") {

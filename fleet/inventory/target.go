@@ -258,7 +258,7 @@ func (r *resolver) passedOver() {
 	for _, name := range []string{"ansible_host_key_checking", "ansible_ssh_host_key_checking"} {
 		if s, v := r.text(name); s != "" {
 			if on, ok := boolean(s); !on && ok {
-				r.warn(v, "%s is passed over: host keys are always checked (--host-key-policy accept-new notes those of new hosts)", name)
+				r.warn(v, "%s is passed over: "+keysAreChecked, name)
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"errors"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -70,6 +71,9 @@ func (s *splitter) end() {
 	s.in = false
 }
 
+// container is a list or a mapping of Python.
+var container = regexp.MustCompile(`^(\[.*\]|\{.*\})$`)
+
 // literal is a value of an INI file: Ansible takes it for a Python literal when it is one, and for plain text otherwise. Of the
 // literals only those matter that a variable of ours can have.
 func literal(text string) value {
@@ -84,7 +88,7 @@ func literal(text string) value {
 		if s, ok := pythonStrings(bare); ok {
 			return value{text: s}
 		}
-	case len(bare) > 0 && (bare[0] == '[' || bare[0] == '{') && strings.ContainsAny(bare[len(bare)-1:], "]}") && !strings.HasPrefix(bare, "{{") && !bracketedIP(bare):
+	case container.MatchString(bare) && !template(bare) && !bracketedIP(bare):
 		return value{text: bare, kind: kindOther}
 	default:
 		if n, err := strconv.ParseInt(bare, 0, 64); err == nil && (bare == "0" || bare[0] != '0' || strings.ContainsAny(bare, "xXoObB")) {

@@ -255,7 +255,8 @@ func (l *loader) yamlSection(g *group, p pair, depth int) {
 		l.warn(p.key.Line, "%q in group %s is passed over: a group has hosts, vars and children", section, g.name)
 		return
 	case body.ShortTag() == "!!str": // one name without anything
-		body = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: body.Line, Content: []*yaml.Node{body, {Kind: yaml.ScalarNode, Tag: "!!null"}}}
+		nothing := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}
+		body = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: body.Line, Content: []*yaml.Node{body, nothing}}
 	case body.Kind != yaml.MappingNode:
 		l.fail(body.Line, "write NAME: instead of - NAME", "%s of group %s: want a mapping, got %s", section, g.name, kindOf(body))
 		return
