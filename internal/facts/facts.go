@@ -52,7 +52,8 @@ type Fact[T any] struct {
 	Hint   string `json:"hint,omitempty"`
 }
 
-// Kernel is the release and what it fixes. Fix is "none", "partial" or "unknown"; Measured: by a proof run on the node.
+// Kernel is the release and what it fixes. Fix is "none", "partial" or "unknown", by the version; where Measured, by a proof run on
+// the node's own kernel, which can also show "full": no segment is INVALID.
 type Kernel struct {
 	Release  Fact[string] `json:"release"`
 	Vendor   string       `json:"vendor"`

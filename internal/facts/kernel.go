@@ -15,6 +15,16 @@ func kernelFacts(doc *snapshot.Document) Kernel {
 	return k
 }
 
+// Measure puts what a proof showed on this kernel in the place of what its version says: "none", "partial" or "full".
+func (k *Kernel) Measure(fix string) {
+	k.Measured, k.Fix = true, fix
+	k.FixWhy = "measured by the proof on this kernel: " + map[string]string{
+		"none":    "conntrack calls a stale ACK INVALID",
+		"partial": "conntrack ignores a stale ACK, but still calls other segments INVALID",
+		"full":    "conntrack calls none of the proof's segments INVALID",
+	}[fix]
+}
+
 // kernelFix says how much of the bug this kernel has mended, from its version. Linux 6.1 ignores old segments, delayed ACKs
 // and small overshoots instead of calling them INVALID (commits d9a6f0d0df18, 6e250dcbff1d, 09a59001b0d6); no kernel does
 // so for the rest. Enterprise lines carry backports, so their version decides nothing.

@@ -10,10 +10,11 @@ const None Severity = "none"
 
 // Exit codes, the same for every format. A usage error is no report's business, but has its place in the list.
 const (
-	ExitClean      = 0
-	ExitFindings   = 1
-	ExitUsage      = 2
-	ExitIncomplete = 3
+	ExitClean        = 0
+	ExitFindings     = 1
+	ExitUsage        = 2
+	ExitIncomplete   = 3
+	ExitContradicted = 4 // this node's kernel did something else than was foretold: our mistake, whatever else was found
 )
 
 // Policy is what makes a run fail.

@@ -107,9 +107,10 @@ type Host struct {
 	Seconds float64    `json:"-"`       // wall time of the audit; varies, so it stays out of JSON
 	Answers []Answer   `json:"answers"` // the verdict on each question, for text and pages
 	Results []Result   `json:"results"`
-	Missing []Missing  `json:"missing"` // what could not be read
-	File    string     `json:"-"`       // the inventory that declares it, relative to the user's repository; empty: outside of it
-	Line    int        `json:"-"`       // there, 1-based
+	Missing []Missing  `json:"missing"`         // what could not be read
+	Proof   *Proof     `json:"proof,omitempty"` // what the node's own kernel did, where it was asked (scan --prove)
+	File    string     `json:"-"`               // the inventory that declares it, relative to the user's repository; empty: outside of it
+	Line    int        `json:"-"`               // there, 1-based
 }
 
 // Missing is something that could not be read, and how to provide it.
@@ -118,6 +119,47 @@ type Missing struct {
 	What      string `json:"what"`
 	Why       string `json:"why"`
 	Hint      string `json:"hint,omitempty"`
+}
+
+// Proof is what the node's own kernel did to segments in throw-away namespaces: what conntrack calls INVALID, and what the node's
+// rules, rebuilt, do to stray segments.
+type Proof struct {
+	KernelFix string         `json:"kernelFix"` // measured: none, partial, full; empty: the proof could not be run
+	Segments  []ProofSegment `json:"segments"`
+	Twin      []ProofTwin    `json:"twin"`
+	NotBuilt  []string       `json:"notBuilt"` // what of the node could not be rebuilt
+}
+
+// ProofSegment is a segment put to a connection through NAT, without any workaround.
+type ProofSegment struct {
+	Question   string `json:"question"` // A, B
+	Family     string `json:"family"`   // ipv4, ipv6
+	Segment    string `json:"segment"`  // "stale ACK"
+	Invalid    bool   `json:"invalid"`  // conntrack called it so
+	Reset      bool   `json:"reset"`    // the server saw a RST
+	Connection string `json:"connection"`
+}
+
+// ProofTwin is a question put to the rebuilt node.
+type ProofTwin struct {
+	Question  string   `json:"question"` // A, B
+	Family    string   `json:"family"`   // ip, ip6
+	Interface string   `json:"interface"`
+	Agreement string   `json:"agreement"` // agrees, undecided, differs
+	Detail    []string `json:"detail"`    // what differs, or why it is undecided
+}
+
+// Contradicted counts the questions that the kernel answered otherwise than was foretold.
+func (p *Proof) Contradicted() (n int) {
+	if p == nil {
+		return 0
+	}
+	for _, q := range p.Twin {
+		if q.Agreement == "differs" {
+			n++
+		}
+	}
+	return n
 }
 
 // State is what an answer means for the node once everything that can protect it is counted, be_liberal included.

@@ -7,12 +7,13 @@ import (
 
 // Tally summarises hosts that come one after the other, none of which it keeps.
 type Tally struct {
-	policy   Policy
-	controls int
-	decided  int // controls, over all hosts
-	findings int // that fail the run
-	failing  int // hosts with such a finding
-	summary  Summary
+	policy       Policy
+	controls     int
+	decided      int // controls, over all hosts
+	findings     int // that fail the run
+	failing      int // hosts with such a finding
+	summary      Summary
+	contradicted int // questions that a node's kernel answered otherwise than was foretold
 }
 
 // NewTally begins with no host; each host is to be judged by so many controls.
@@ -31,6 +32,7 @@ func NewTally(controls int, p Policy) *Tally {
 func (t *Tally) Add(h *Host) {
 	t.summary.Hosts++
 	t.decided += t.summary.count(h)
+	t.contradicted += h.Proof.Contradicted()
 	before := t.findings
 	for i := range h.Results {
 		if t.fails(&h.Results[i]) {
@@ -106,6 +108,10 @@ func (t *Tally) Exit() Exit {
 	if p.ExitZero && e.Code != ExitClean {
 		e.Reason = fmt.Sprintf("%s (would be %d without --exit-zero)", e.Reason, e.Code)
 		e.Code = ExitClean
+	}
+	if t.contradicted > 0 {
+		e.Code, e.Incomplete = ExitContradicted, true
+		e.Reason = fmt.Sprintf("the kernel did something else than was foretold in %s: please report this", count(t.contradicted, "question"))
 	}
 	return e
 }
