@@ -41,10 +41,14 @@ window_checks_off := "be_liberal=1: no segment is INVALID for being outside the 
 	liberal
 } else := "nf_conntrack_tcp_no_window_check=1: no segment is INVALID for being outside the window, so replies are translated and nothing is reset"
 
+# This kernel ignores the stale segments that are common: known from its version, or measured by a proof on it, which decides
+# where there is one.
+mended if input.kernel.fix in {"partial", "full"}
+
 # What an exposure costs on this kernel (kernel_fix): none, a stale segment kills a live connection; partial, since Linux 6.1
 # only rarer segments do. A kernel whose fixes are not known counts as one that has none.
 base_severity := "medium" if {
-	input.kernel.fix == "partial"
+	mended
 } else := "high"
 
 # One step up when INVALID packets are being counted now; high is the top, critical is for a node about to lose its network.
@@ -52,7 +56,11 @@ exposure_severity := "high" if {
 	invalid_active
 } else := base_severity
 
-kernel_evidence := note_evidence(sprintf("kernel_fix %s", [input.kernel.fix]), input.kernel.fixWhy)
+kernel_evidence := note_evidence(sprintf("kernel_fix %s%s", [input.kernel.fix, how]), input.kernel.fixWhy)
+
+how := ", measured" if {
+	input.kernel.measured
+} else := ""
 
 note_evidence(name, value) := [{"kind": "note", "name": name, "value": value}]
 

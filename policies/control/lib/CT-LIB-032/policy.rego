@@ -35,7 +35,7 @@ results contains result.not_applicable("node", "be_liberal is not set.") if node
 
 results contains result.pass("node", sprintf("be_liberal is set, and this kernel needs a guard (kernel_fix %s).", [input.kernel.fix]), node.window_checks_evidence) if {
 	node.window_checks == "off"
-	input.kernel.fix != "partial"
+	not node.mended
 }
 
 results contains result.fail(
@@ -44,13 +44,13 @@ results contains result.fail(
 	{"evidence": array.concat(node.window_checks_evidence, node.kernel_evidence), "fix": fix.sysctl(node.be_liberal, 0)},
 ) if {
 	node.window_checks == "off"
-	input.kernel.fix == "partial"
+	node.mended
 	protected
 }
 
 results contains result.unknown("node", sprintf("Whether the ruleset protects without be_liberal is not known: %s.", [v.why]), v.hint) if {
 	node.window_checks == "off"
-	input.kernel.fix == "partial"
+	node.mended
 	not "exposed" in states
 	"unknown" in states
 	v := [x | some e in judged; x := path.ruleset_verdict(e); x.state == "unknown"][0]
@@ -58,12 +58,12 @@ results contains result.unknown("node", sprintf("Whether the ruleset protects wi
 
 results contains result.pass("node", "be_liberal is set, and the ruleset alone would not protect every connection.", node.window_checks_evidence) if {
 	node.window_checks == "off"
-	input.kernel.fix == "partial"
+	node.mended
 	"exposed" in states
 }
 
 results contains result.not_applicable("node", "be_liberal is set; no source NAT and no Service needs it or does without it.") if {
 	node.window_checks == "off"
-	input.kernel.fix == "partial"
+	node.mended
 	count(judged) == 0
 }

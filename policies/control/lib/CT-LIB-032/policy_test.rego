@@ -30,3 +30,15 @@ test_no_flows_are_not_applicable if judge(fixture.patch(fixture.bare, partial)).
 test_undecided_is_unknown if judge(fixture.patch(fixture.blind, partial)).outcome == "unknown"
 
 test_unread_be_liberal_is_unknown if judge(fixture.patch(fixture.guarded, {"liberal": fixture.unread})).outcome == "unknown"
+
+# What a proof measured decides, whatever the version says.
+measured(fix) := {"liberal": fixture.known(1), "kernel": {"fix": fix, "fixWhy": "measured by the proof on this kernel", "measured": true}}
+
+test_measured_full_fails if {
+	r := judge(fixture.patch(fixture.guarded, measured("full")))
+	r.outcome == "fail"
+	some e in r.evidence
+	e.name == "kernel_fix full, measured"
+}
+
+test_measured_none_passes if judge(fixture.patch(fixture.guarded, measured("none"))).outcome == "pass"

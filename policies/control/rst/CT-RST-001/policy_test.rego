@@ -219,3 +219,13 @@ test_every_uplink_is_judged if {
 	node := fixture.patch(fixture.docker, {"exposure": [fixture.exposed, second]})
 	fixture.outcomes(control.results) == {"ipv4 eth0": "fail", "ipv4 eth1": "pass"} with input as node
 }
+
+# What a proof measured decides, whatever the version says.
+test_measured_fix_decides if {
+	measured := {"kernel": {"fix": "none", "fixWhy": "measured by the proof on this kernel", "measured": true, "release": fixture.known("6.12.1")}}
+	r := judge(fixture.patch(fixture.docker, measured))
+	r.severity == "high"
+	some e in r.evidence
+	e.name == "kernel_fix none, measured"
+	judge(fixture.patch(fixture.docker, {"kernel": {"fix": "full", "measured": true}})).severity == "medium"
+}
