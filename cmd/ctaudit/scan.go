@@ -40,10 +40,16 @@ func (a *app) scanCommand() *cobra.Command {
 		Short: "Audit this node, or snapshots of nodes",
 		Long: `Read this node, work out what its rules do to a segment that conntrack calls INVALID, and judge the controls.
 
+With --prove the kernel is asked, in throw-away namespaces (root): which segments conntrack calls INVALID decides over what its
+version says, and this node's rules, rebuilt, must do to stray segments what was worked out. A contradiction makes the controls
+that it concerns unknown.
+
 Exit codes: 0 nothing at or above --fail-on; 1 findings; 2 usage error, nothing was audited; 3 something could not be read,
-so that a control is undecided. See ctaudit explain CONTROL for each finding.`,
+so that a control is undecided; 4 --prove: the kernel did something else than was worked out, a bug of ctaudit. See ctaudit
+explain CONTROL for each finding.`,
 		Example: `  ctaudit scan localhost
   ctaudit scan -f json
+  ctaudit scan --prove
   ctaudit scan -o sarif=ctaudit.sarif -o junit=ctaudit.xml --fail-on high
   ctaudit scan --snapshot node1.json node2.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -58,6 +64,7 @@ so that a control is undecided. See ctaudit explain CONTROL for each finding.`,
 	src.flags(f)
 	out.flags(f)
 	f.StringVar(&sf.policyDir, "policy", "", "add the controls in `dir`, or override those of the same id")
+	f.BoolVar(&src.prove, "prove", false, "ask this node's kernel: measure which segments it calls INVALID, and rebuild the node to confirm what was worked out")
 	sf.flags(f)
 	return cmd
 }
@@ -159,6 +166,11 @@ func (a *app) audit(ctx context.Context, src *source, policyDir string) (*report
 	err := src.each(ctx, a.in, func(doc *snapshot.Document) error {
 		node := facts.Of(doc)
 		f := node.Facts()
+		asked, err := a.askKernel(ctx, src.prove, doc, node)
+		if err != nil {
+			return err
+		}
+		asked.measured(f)
 		if engine == nil {
 			l := <-load
 			if engine = l.engine; l.err != nil {
@@ -169,7 +181,8 @@ func (a *app) audit(ctx context.Context, src *source, policyDir string) (*report
 		if err != nil {
 			return fmt.Errorf("judge %s: %w", printable(doc.Host), err)
 		}
-		r.Hosts = append(r.Hosts, hostReport(doc, node, results))
+		asked.contradict(results)
+		r.Hosts = append(r.Hosts, asked.add(hostReport(doc, node, results)))
 		return nil
 	})
 	if err != nil {

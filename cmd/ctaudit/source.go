@@ -24,6 +24,7 @@ type source struct {
 	hostName  string
 	sample    time.Duration
 	keep      bool // the evidence is wanted whole, for a recording
+	prove     bool // this node's kernel is asked, too
 }
 
 func (s *source) flags(f *pflag.FlagSet) {
@@ -43,6 +44,9 @@ func (s *source) check() error {
 	}
 	if len(s.snapshots) > 0 && (s.netns != "" || s.sample != 0) {
 		return errors.New("--snapshot reads files: it does not go with --netns or --sample")
+	}
+	if len(s.snapshots) > 0 && s.prove {
+		return withHint(errors.New("--prove asks this node's kernel: it does not go with --snapshot"), "to rebuild the node of a snapshot: ctaudit prove --snapshot FILE")
 	}
 	if len(s.snapshots) > 1 && s.hostName != "" {
 		return errors.New("--host-name names one node: it does not go with several snapshots")

@@ -18,6 +18,7 @@ import (
 	"github.com/ctaudit/ctaudit/internal/facts"
 	"github.com/ctaudit/ctaudit/internal/lab/twin"
 	"github.com/ctaudit/ctaudit/internal/netfilter"
+	"github.com/ctaudit/ctaudit/internal/packetpath"
 	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
 
@@ -63,6 +64,19 @@ func proveFile(t *testing.T, path string) (code int, text string) {
 	return code, out.String() + talk.String()
 }
 
+// wrong are answers that foretell the opposite.
+func wrong(answers []packetpath.Answer) []packetpath.Answer {
+	answers = slices.Clone(answers)
+	for i := range answers {
+		answers[i].Outcomes = slices.Clone(answers[i].Outcomes)
+		for k := range answers[i].Outcomes {
+			o := &answers[i].Outcomes[k]
+			o.Fate = map[string]string{"dropped": "reset", "reset": "dropped"}[o.Fate]
+		}
+	}
+	return answers
+}
+
 // A prediction that is wrong is reported, with an exit code of its own.
 func TestTwinContradicts(t *testing.T) {
 	requireTwin(t)
@@ -70,14 +84,7 @@ func TestTwinContradicts(t *testing.T) {
 		doc := decodeShape(t, shape)
 		node := facts.Of(doc)
 		j := judgedOf(doc, node)
-		j.answers = slices.Clone(j.answers)
-		for i := range j.answers {
-			j.answers[i].Outcomes = slices.Clone(j.answers[i].Outcomes)
-			for k := range j.answers[i].Outcomes {
-				o := &j.answers[i].Outcomes[k]
-				o.Fate = map[string]string{"dropped": "reset", "reset": "dropped"}[o.Fate]
-			}
-		}
+		j.answers = wrong(j.answers)
 		r, err := j.confirm(context.Background())
 		if err != nil {
 			t.Fatal(err)
@@ -277,6 +284,7 @@ func TestTwinInterrupted(t *testing.T) {
 	commands := [][]string{
 		{"prove", "--snapshot", shapes + "kubeproxy-iptables.json", "--snapshot", shapes + "ufw.json"},
 		{"prove", "--this-node", "--netns", node.Path()},
+		{"scan", "--prove", "--exit-zero", "--netns", node.Path()},
 	}
 	interrupted := 0
 	for i := range *interrupts {
