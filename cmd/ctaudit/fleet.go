@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -172,7 +173,7 @@ func (a *app) fleetEnd(ctx context.Context, r *fleetRun, failed error, f finishi
 // interrupted says what is kept, and how to go on.
 func (r *fleetRun) interrupted(i interrupted) error {
 	code := exitInterrupt
-	if i.Error() == (interrupted{terminated}).Error() {
+	if i.sig == syscall.SIGTERM {
 		code = exitTerminate
 	}
 	asked := len(asked(r.journal.Header()))

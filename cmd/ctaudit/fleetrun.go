@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -27,8 +26,6 @@ import (
 	"github.com/ctaudit/ctaudit/internal/report"
 	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
-
-const terminated = syscall.SIGTERM
 
 // fleetRun is one run over the hosts of an inventory.
 type fleetRun struct {

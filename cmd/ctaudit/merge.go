@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 
@@ -177,108 +178,32 @@ func rank(h *report.Host) int {
 }
 
 // spool puts the hosts of a JSON report into a journal, one after the other.
-func spool(r *bufio.Reader) (*journal.Journal, error) {
-	s := &spooling{dec: json.NewDecoder(r)}
-	err := s.document()
-	if err == nil && s.version != report.Version {
-		err = fmt.Errorf("version %d: this ctaudit reads version %d", s.version, report.Version)
-	}
-	if err == nil && s.j == nil {
-		err = errors.New("it has no hosts")
-	}
+func spool(r io.Reader) (*journal.Journal, error) {
+	j, err := journal.Temporary("", journal.Header{Tool: toolName()})
 	if err != nil {
-		return nil, errors.Join(err, s.close())
+		return nil, err
 	}
-	slices.Sort(s.hosts)
-	err = s.rehead()
-	return s.j, err
-}
-
-type spooling struct {
-	dec      *json.Decoder
-	version  int
-	controls []report.Control
-	hosts    []string
-	j        *journal.Journal
-}
-
-func (s *spooling) close() error {
-	if s.j == nil {
-		return nil
-	}
-	return s.j.Close()
-}
-
-func (s *spooling) document() error {
-	if err := s.delim('{'); err != nil {
-		return err
-	}
-	for s.dec.More() {
-		key, err := s.dec.Token()
-		if err != nil {
-			return err
-		}
-		if err := s.member(key); err != nil {
-			return err
-		}
-	}
-	return s.delim('}')
-}
-
-func (s *spooling) member(key json.Token) error {
-	switch key {
-	case "version":
-		return s.dec.Decode(&s.version)
-	case "controls":
-		return s.dec.Decode(&s.controls)
-	case "hosts":
-		return s.hostList()
-	}
-	var skipped json.RawMessage
-	return s.dec.Decode(&skipped)
-}
-
-func (s *spooling) delim(want json.Delim) error {
-	got, err := s.dec.Token()
-	if err == nil && got != want {
-		err = fmt.Errorf("%v where %v should be", got, want)
-	}
-	return err
-}
-
-func (s *spooling) hostList() error {
-	if s.j != nil {
-		return errors.New("hosts stand there twice")
-	}
-	var err error
-	if s.j, err = journal.Temporary("", journal.Header{Tool: toolName()}); err != nil {
-		return err
-	}
-	if err := s.delim('['); err != nil {
-		return err
-	}
-	for s.dec.More() {
-		var h report.Host
-		if err := s.dec.Decode(&h); err != nil {
-			return err
-		}
-		b, err := json.Marshal(keptHost{Host: h})
-		if err != nil {
-			return err
-		}
-		if attempt, _ := s.j.Done(h.Name); attempt > 0 || h.Name == "" {
+	controls, err := eachHost(r, func(h *report.Host) error {
+		if attempt, _ := j.Done(h.Name); attempt > 0 || h.Name == "" {
 			return fmt.Errorf("host %q stands there twice, or has no name", h.Name)
 		}
-		if err := s.j.Append(journal.Entry{Host: h.Name, Attempt: 1, Outcome: string(h.Status), Report: b}); err != nil {
+		b, err := json.Marshal(keptHost{Host: *h})
+		if err != nil {
 			return err
 		}
-		s.hosts = append(s.hosts, h.Name)
+		return j.Append(journal.Entry{Host: h.Name, Attempt: 1, Outcome: string(h.Status), Report: b})
+	})
+	if err == nil {
+		err = rehead(j, controls)
 	}
-	return s.delim(']')
+	if err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return j, nil
 }
 
-// rehead gives the journal what is known only at the report's end. The controls' pages are not in a report; ours are known.
-func (s *spooling) rehead() error {
+// rehead gives a report's journal what is known only at the report's end. The controls' pages are not in a report; ours are known.
+func rehead(j *journal.Journal, controls []report.Control) error {
 	engine, err := policy.Load(policy.Options{})
 	if err != nil {
 		return err
@@ -287,14 +212,14 @@ func (s *spooling) rehead() error {
 	for _, c := range engine.Controls() {
 		pages[c.ID] = c.Help
 	}
-	for i := range s.controls {
-		if c := &s.controls[i]; c.Source == "embedded" {
+	for i := range controls {
+		if c := &controls[i]; c.Source == "embedded" {
 			c.Help = pages[c.ID]
 		}
 	}
-	head, err := json.Marshal(headOf(s.controls))
+	head, err := json.Marshal(headOf(controls))
 	if err != nil {
 		return err
 	}
-	return s.j.Rehead(journal.Header{Tool: toolName(), Hosts: s.hosts, Head: head})
+	return j.Rehead(journal.Header{Tool: toolName(), Hosts: j.Hosts(), Head: head})
 }

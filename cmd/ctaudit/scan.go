@@ -1,8 +1,8 @@
 package main
 
 import (
+	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -134,16 +134,22 @@ func (sf scanFlags) policy() (report.Policy, error) {
 	if sf.baseline == "" {
 		return p, nil
 	}
-	text, err := os.ReadFile(sf.baseline)
+	p.Baseline, err = readBaseline(sf.baseline)
+	return p, err
+}
+
+// readBaseline takes the fingerprints out of an earlier report.
+func readBaseline(path string) (map[string]bool, error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return p, withHint(fmt.Errorf("read baseline: %w", err), "write one with: ctaudit scan -o json="+sf.baseline)
+		return nil, withHint(fmt.Errorf("read baseline: %w", err), "write one with: ctaudit scan -o json="+path)
 	}
-	var earlier report.Report
-	if err := json.Unmarshal(text, &earlier); err != nil || earlier.Version != report.Version {
-		return p, fmt.Errorf("read baseline: %s is no report of version %d: %w", sf.baseline, report.Version, err)
+	defer f.Close()
+	known := map[string]bool{}
+	if _, err := eachHost(bufio.NewReader(f), func(h *report.Host) error { h.Known(known); return nil }); err != nil {
+		return nil, fmt.Errorf("read baseline: %s is no report of version %d: %w", path, report.Version, err)
 	}
-	p.Baseline = earlier.Known()
-	return p, nil
+	return known, nil
 }
 
 // loaded is an engine, or why there is none.

@@ -57,15 +57,11 @@ func glob(pattern, s string) bool {
 	return err == nil && ok
 }
 
-// Known are the fingerprints of the failures in an earlier report: its baseline.
-func (r *Report) Known() map[string]bool {
-	known := map[string]bool{}
-	for _, h := range r.Hosts {
-		for _, res := range h.Results {
-			if res.Outcome == Fail || res.Outcome == Waived {
-				known[res.Fingerprint] = true
-			}
+// Known adds the fingerprints of an earlier report's failures to a baseline.
+func (h *Host) Known(baseline map[string]bool) {
+	for i := range h.Results {
+		if res := &h.Results[i]; res.Outcome == Fail || res.Outcome == Waived {
+			baseline[res.Fingerprint] = true
 		}
 	}
-	return known
 }
