@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -445,5 +446,33 @@ func TestSnapshotName(t *testing.T) {
 	}
 	if got := snapshotName("web-1.example.org"); got != "web-1.example.org.json" {
 		t.Error(got)
+	}
+}
+
+var fleetHostCount = flag.Int("fleet.hosts", 1000, "how many hosts BenchmarkFleetProcess audits")
+
+// BenchmarkFleetProcess is a whole run, with a journal and all formats, in a process of its own: its memory and time. The hosts are
+// recordings, which the process holds and parses; SSH is not part of it.
+func BenchmarkFleetProcess(b *testing.B) {
+	program, dir := playedProgram(b), b.TempDir()
+	names := make([]string, *fleetHostCount)
+	for i := range names {
+		names[i] = fmt.Sprintf("%s-%06d", []string{"docker", "dualstack", "bare", "docker", "docker", "down"}[i%6], i)
+	}
+	i := inventoryOf(b, names...)
+	for b.Loop() {
+		cmd := program("fleet", "-q", "-i", i, "--journal", dir+"/j", "-o", "json="+dir+"/r.json", "-o", "sarif="+dir+"/r.sarif", "-o", "junit="+dir+"/r.xml")
+		begun := time.Now()
+		if out, err := cmd.CombinedOutput(); exitOf(err) != exitFindings {
+			b.Fatalf("%v: %s", err, out)
+		}
+		usage, _ := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+		cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+		b.ReportMetric(float64(usage.Maxrss)/1024, "MiB-resident")
+		b.ReportMetric(float64(len(names))/time.Since(begun).Seconds(), "hosts/s")
+		b.ReportMetric(float64(cpu.Microseconds())/1000/float64(len(names)), "cpu-ms/host")
+		if err := os.Remove(dir + "/j"); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
