@@ -122,6 +122,8 @@ func decodeOutput[T any](o *output, program string) ([]T, *host.Answer) {
 		return nil, &host.Answer{Err: program + " is too old to print JSON"}
 	case a.Err != "":
 		return nil, &host.Answer{Err: program + ": " + a.Err, Denied: a.Denied}
+	case strings.Contains(o.stderr, "Dump was interrupted"):
+		return nil, &host.Answer{Err: "changed while reading"}
 	case a.Truncated:
 		return nil, &host.Answer{Err: program + ": cut at the size limit"}
 	}

@@ -330,6 +330,32 @@ func TestBecome(t *testing.T) {
 	}
 }
 
+// TestChangingDump: what ip says was interrupted is read again, and not taken for whole where it never ends well.
+func TestChangingDump(t *testing.T) {
+	labtest.Require(t, "root", "netns", "ip")
+	n := labtest.NewNetns(t)
+	real, err := exec.LookPath("ip")
+	must(t, err)
+	need := host.Need{Kind: host.Netlink, Args: []string{host.DumpLinks}}
+	for interrupted, want := range map[int]string{0: "", 2: "", 9: "changed while reading"} {
+		dir := t.TempDir()
+		fake := fmt.Sprintf(`#!/bin/sh
+case $* in *-V*) exit 0 ;; esac
+echo >>%[1]s/calls
+[ "$(wc -l <%[1]s/calls)" -gt %[2]d ] || echo "Dump was interrupted and may be inconsistent." >&2
+exec %[3]s "$@"
+`, dir, interrupted, real)
+		must(t, os.WriteFile(filepath.Join(dir, "ip"), []byte(fake), 0o755))
+		for name, s := range shells(t) {
+			_ = os.Remove(filepath.Join(dir, "calls"))
+			s.netns, s.path = n, dir+":"+os.Getenv("PATH")
+			if a := fetch(t, s, host.Request{Needs: []host.Need{need}}).Answer(need); a.Err != want || (want == "") != (len(a.Data) > 0) {
+				t.Errorf("%s, %d times: have %q", name, interrupted, a.Err)
+			}
+		}
+	}
+}
+
 func TestTools(t *testing.T) {
 	tools := probe.Tools(host.Request{Needs: everything()})
 	for _, want := range []string{"sh", "head", "ip", "tc", "nsenter", "iptables-nft-save|iptables-save"} {

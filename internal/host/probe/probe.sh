@@ -1,3 +1,6 @@
+# shellcheck shell=sh disable=SC2034,SC2086,SC2154,SC2254,SC3013
+# (lists are split on purpose, patterns are meant to match as such, -ef is known to every shell that is somebody's sh)
+#
 # ctaudit's probe: reads what an audit needs from this node, and prints it. It writes no file, changes no setting, opens no
 # connection and loads no kernel module. The needs stand at the end, one a line. All that it reads besides them:
 #   /proc/self/mountinfo, its lines about /proc, /sys and named network namespaces, to tell "not there" from "hidden";
@@ -16,7 +19,7 @@ main() {
 	nl='
 '
 	cd /
-	renice -n 10 -p $$ >/dev/null 2>&1 </dev/null
+	renice -n 10 -p $$ >/dev/null 2>&1
 	if in_path gzip; then
 		printf '\nctaudit-%s %s %s %s\n' probe 1 "$nonce" gzip
 		body </dev/null | "$file" -1 -c
@@ -29,7 +32,7 @@ main() {
 body() {
 	exec 4>&1
 	answered=0 list='' queued=0 cap=1048577 asks=no ipflags='' limiter=''
-	if in_path head; then head=$file; else head=head; fi
+	if in_path head; then head=$file; else head='head'; fi
 	if in_path timeout && "$file" 30 true 2>/dev/null; then limiter=$file; fi # an old busybox wants -t
 	printf 'B %s %s\0' "$(date -u +%s)" "$(uname -n)"
 	printf 'M\0'
@@ -230,7 +233,7 @@ look() {
 	state=absent
 	read -r release 2>/dev/null </proc/sys/kernel/osrelease || release=none
 	for f in "/lib/modules/$release/modules.builtin" "/usr/lib/modules/$release/modules.builtin"; do
-		[ -r "$f" ] && grep -q . "$f" || continue
+		if [ ! -r "$f" ] || ! grep -q . "$f"; then continue; fi
 		if grep -q "\\(^\\|/\\)$(dashes "$1")\\.ko[^/]*\$" "$f"; then state=there; fi
 		return 0
 	done
@@ -242,7 +245,7 @@ dashes() {
 	d=$1 out=''
 	while :; do
 		case $d in
-		*_*) out=$out${d%%_*}[-_] d=${d#*_} ;;
+		*_*) out="$out${d%%_*}[-_]" d=${d#*_} ;;
 		*) break ;;
 		esac
 	done
@@ -374,18 +377,27 @@ harmless() {
 	return 1
 }
 
-# iproute SLOT BYTES PROGRAM ARGUMENT...: ip and tc, in JSON, and with numbers for names where this ip can do so.
+# iproute SLOT BYTES PROGRAM ARGUMENT...: ip and tc, in JSON, and with numbers for names where this ip can do so. What changed
+# while it was read is read again, three times at most.
 iproute() {
-	if [ "$3" = tc ]; then
-		slot=$1 most=$2
-		shift 3
-		run "$slot" "$most" tc -j "$@"
-		return
+	program=$3 number=$1 bytes=$2 flags='' complaints=''
+	if [ "$program" = ip ]; then
+		numeric
+		flags=$ipflags
 	fi
-	numeric
-	slot=$1 most=$2
 	shift 3
-	run "$slot" "$most" ip $ipflags -j "$@"
+	for try in 1 2 3 4; do
+		run "$number" "$bytes" "$program" $flags -j "$@"
+		case $try$complaints in
+		4*) ;;
+		*'Dump was interrupted'*)
+			printf 'R %s\0' "$number"
+			answered=$((answered - 1))
+			continue
+			;;
+		esac
+		return
+	done
 }
 
 # numeric finds out once whether this ip knows -N.
@@ -484,7 +496,6 @@ enter() {
 		queue "P $slot" "${2%/ns/net}/cgroup"
 		;;
 	esac
-	flush
 	printf 'I %s %s %s\0' "$slot" "$1" "$2"
 	set -f
 	IFS=$nl

@@ -123,6 +123,12 @@ func (r *reading) slotRecord(kind string, i int, rest string) error {
 			return errors.New("not what was asked for")
 		}
 		return s.answer()
+	case "R":
+		if it.text == "" || s.output == nil {
+			return errors.New("not what was asked for")
+		}
+		*s = slot{}
+		return nil
 	case "O":
 		return r.output(it, s, rest)
 	case "S", "I", "A":

@@ -134,4 +134,11 @@ func TestSyntax(t *testing.T) {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
 	}
+	if linter, err := exec.LookPath("shellcheck"); err == nil {
+		cmd := exec.Command(linter, "-")
+		cmd.Stdin = bytes.NewReader(script)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+	}
 }
