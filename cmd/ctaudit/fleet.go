@@ -139,7 +139,7 @@ func (a *app) fleet(ctx context.Context, ff *fleetFlags) error {
 // node saves a fifth of the processor time. The limit keeps a fleet of large nodes from making use of that.
 const (
 	fleetGC     = 400
-	fleetMemory = 300 << 20
+	fleetMemory = 256 << 20
 )
 
 // fleetMemory sets the collector for a fleet, unless the user has, and returns what sets it back.
