@@ -115,6 +115,8 @@ func TestMistakesHaveTheirLines(t *testing.T) {
 			`2: b: ansible_become "perhaps": want true or false`,
 		}},
 		"template":            {"a x=1\nb ansible_host=\"{{ address }}\"\n", []string{"2: ansible_host is a template"}},
+		"template, unquoted":  {"all:\n  hosts:\n    a: {ansible_host: {{ x }} }\n", []string{"3: ansible_host is a template"}},
+		"kubernetes, labels":  {"{\"kind\": \"Node\", \"metadata\": {\"name\": \"a\", \"labels\": {\"l\": \"\\u001b[31m\"}}}", []string{`1: node a: label "l": control characters`}},
 		"template of a group": {"[g]\na\nb\n[g:vars]\nansible_user={{ user }}\n", []string{"5: ansible_user is a template"}},
 		"list value":          {"all:\n  vars:\n    ansible_user: [a]\n  hosts: {h: }\n", []string{"3: ansible_user is a list or a mapping: want text"}},
 		"ssh arguments": {"a ansible_ssh_common_args='-F x'\nb ansible_ssh_extra_args='-W a:1'\nc ansible_ssh_common_args='-o'\nd ansible_ssh_common_args='-o x'\ne ansible_ssh_args=host\nf ansible_ssh_common_args='-p 0'\ng ansible_ssh_common_args=\"-o 'x\"\n", []string{
@@ -148,7 +150,7 @@ func TestMistakesHaveTheirLines(t *testing.T) {
 			`3: group "i": want an object or a list`,
 		}},
 		"json control":        {"{\"g\": {\"hosts\": [\"a\",\n \"b\\u0007\"]}}", []string{`2: host "b\a": control characters in a name`}},
-		"kubernetes, no node": {"{\"kind\": \"List\", \"items\": [\n{\"kind\": \"Pod\", \"metadata\": {\"name\": \"p\"}}]}", []string{"2: a Pod of Kubernetes among the nodes"}},
+		"kubernetes, no node": {"{\"kind\": \"List\", \"items\": [\n{\"kind\": \"Pod\", \"metadata\": {\"name\": \"p\"}}]}", []string{"2: a \"Pod\" of Kubernetes among the nodes"}},
 		"kubernetes, other":   {"{\"kind\": \"PodList\", \"items\": []}", []string{`1: a "PodList" of Kubernetes: want its nodes`}},
 		"native keys": {"version: 1\ndefault: {user: a}\ndefaults:\n  usr: a\ngroups:\n  web:\n    label: {}\n    hosts:\n      - {nmae: x, adress: y}\n      - 7\n", []string{
 			`2: unknown key "default" in an inventory; did you mean "defaults"?`,

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ctaudit/ctaudit/fleet"
@@ -48,6 +49,9 @@ type Error struct {
 func (e *Error) Error() string { return place(e.File, e.Line) + e.Text }
 
 func place(file string, line int) string {
+	if !printable(file) {
+		file = strconv.Quote(file)
+	}
 	switch {
 	case file == "":
 		return ""

@@ -60,7 +60,7 @@ func (r *jsonReader) node() error {
 		return err
 	}
 	if n.Kind != "" && n.Kind != "Node" {
-		r.fail(line, "kubectl get nodes -o json", "a %s of Kubernetes among the nodes", n.Kind)
+		r.fail(line, "kubectl get nodes -o json", "a %q of Kubernetes among the nodes", n.Kind)
 		return nil
 	}
 	if _, twice := r.inv.hosts[n.Metadata.Name]; twice {
@@ -72,6 +72,11 @@ func (r *jsonReader) node() error {
 	}
 	if n.Metadata.Labels["kubernetes.io/os"] == "windows" {
 		r.warn(line, "node %s runs Windows: only Linux is audited", h.name)
+	}
+	for key, text := range n.Metadata.Labels {
+		if !printable(key) || !printable(text) {
+			r.fail(line, "", "node %s: label %q: control characters", h.name, key)
+		}
 	}
 	h.labels = n.Metadata.Labels
 	if a := n.address(); a != "" {

@@ -177,9 +177,6 @@ func (l *loader) reconcile() {
 			break
 		}
 	}
-	if len(inv.order) == 0 && len(l.problems) == 0 {
-		inv.warn("", 0, "the inventory has no hosts")
-	}
 }
 
 func (g *group) deepen() int {

@@ -326,6 +326,8 @@ func (l *loader) scalar(n *yaml.Node, depth int) value {
 	switch tag := n.ShortTag(); {
 	case tag == "!vault" || tag == "!vault-encrypted":
 		v.text, v.kind = "", kindVault
+	case n.Kind == yaml.MappingNode && len(n.Content) == 2 && n.Content[0].Kind == yaml.MappingNode:
+		v.text = "{{ }}" // a template without the quotes that it needs
 	case n.Kind != yaml.ScalarNode:
 		v.kind = kindOther
 	case tag == "!!null":
