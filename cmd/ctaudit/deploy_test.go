@@ -6,9 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"gopkg.in/yaml.v3"
 
 	"github.com/ctaudit/ctaudit/internal/lab"
@@ -178,4 +181,113 @@ func unitSetting(t *testing.T, unit, key string) string {
 	}
 	t.Fatalf("no %s= in the units", key)
 	return ""
+}
+
+// TestShardedManifests runs the shards as processes, by the words of the Job and of the CI matrix, and merges as they say: that is one
+// run's report. The hosts are recordings.
+func TestShardedManifests(t *testing.T) {
+	job := readManifest(t, "kubernetes/fleet-job.yaml")
+	jobScript := job.Spec.Template.Spec.Containers[0].Command[2]
+	matrix := readMatrix(t)
+	for name, shard := range map[string]struct {
+		shell  string
+		script string
+		count  int
+		merge  string
+	}{
+		"job":    {"sh", jobScript, job.Spec.Completions, "ctaudit merge -o json=merged.json journals/*.jsonl"},
+		"matrix": {"bash -e", matrix.shard, matrix.count, matrix.merge + " -o json=merged.json"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := newShardFolder(t)
+			if shard.count != 8 {
+				t.Errorf("%d shards", shard.count)
+			}
+			for i := range shard.count {
+				script := strings.NewReplacer("/inventory/", dir+"/", "/journals/", dir+"/journals/", "${{ matrix.shard }}", strconv.Itoa(i)).Replace(shard.script)
+				if out, code := inShell(t, dir, shard.shell, script, "SHARDS="+strconv.Itoa(shard.count), "JOB_COMPLETION_INDEX="+strconv.Itoa(i)); code != 0 {
+					t.Fatalf("shard %d: exit %d: %s", i, code, out)
+				}
+			}
+			if out, code := inShell(t, dir, "sh", shard.merge); code != exitFindings {
+				t.Fatalf("merge: exit %d: %s", code, out)
+			}
+			inShell(t, dir, "sh", "ctaudit fleet -q -i hosts.yaml -o json=single.json")
+			if got, want := timeless(t, filepath.Join(dir, "merged.json")), timeless(t, filepath.Join(dir, "single.json")); got != want {
+				t.Errorf("the shards differ from a single run:\n%s", cmp.Diff(want, got))
+			}
+		})
+	}
+}
+
+// newShardFolder has an inventory of recordings, and a ctaudit that plays them.
+func newShardFolder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	hosts, err := os.ReadFile(inventoryOf(t, mixed(24)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	played := playedProgram(t)()
+	wrapper := "#!/bin/sh\nRECORDINGS=" + recordingsFolder(t) + " exec " + played.Path + " \"$@\"\n"
+	for name, text := range map[string]string{"hosts.yaml": string(hosts), "ctaudit": wrapper, "ssh-agent": "#!/bin/sh\n", "ssh-add": "#!/bin/sh\ncat >/dev/null\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "journals"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func recordingsFolder(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("testdata/fleet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func inShell(t *testing.T, dir, shell, script string, env ...string) (output string, code int) {
+	t.Helper()
+	argv := append(strings.Fields(shell), "-c", script)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir, cmd.Env = dir, append([]string{"PATH=" + dir + ":" + os.Getenv("PATH"), "HOME=" + dir}, env...)
+	out, _ := cmd.CombinedOutput()
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// matrix is what the CI example runs.
+type matrix struct {
+	shard, merge string
+	count        int
+}
+
+func readMatrix(t *testing.T) matrix {
+	t.Helper()
+	text, err := os.ReadFile("../../deploy/ci/github-matrix.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type step struct{ Name, Run string }
+	var workflow struct {
+		Jobs map[string]struct {
+			Strategy struct{ Matrix struct{ Shard []int } }
+			Steps    []step
+		}
+	}
+	if err := yaml.Unmarshal(text, &workflow); err != nil {
+		t.Fatal(err)
+	}
+	audit, gate := workflow.Jobs["audit"], workflow.Jobs["gate"]
+	run := func(steps []step, name string) string {
+		i := slices.IndexFunc(steps, func(s step) bool { return s.Name == name })
+		if i < 0 {
+			t.Fatalf("no step %q", name)
+		}
+		return strings.TrimSpace(steps[i].Run)
+	}
+	return matrix{run(audit.Steps, "audit the shard"), run(gate.Steps, "judge the whole fleet"), len(audit.Strategy.Matrix.Shard)}
 }
