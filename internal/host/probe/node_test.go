@@ -330,6 +330,44 @@ func TestBecome(t *testing.T) {
 	}
 }
 
+// TestStandIns: needs that stand in for netlink are read here, each by the condition behind the comma.
+func TestStandIns(t *testing.T) {
+	labtest.Require(t, "root", "netns", "nft")
+	n := labtest.NewNetns(t)
+	_, err := n.Pipe("table ip own { chain c { tcp dport 7 drop; }; }", "nft", "-f", "-")
+	must(t, err)
+	command := func(only string, argv ...string) host.Need {
+		return host.Need{Kind: host.Command, Args: argv, Only: host.WithoutNetlink + only}
+	}
+	ruleset := command(",module:nf_tables", "nft", "-j", "list", "ruleset")
+	plain, held := command("", "echo", "plain"), command(",/nothing/there", "echo", "held")
+	strange := command(",module:no_such_module", "echo", "strange")
+	for name, s := range shells(t) {
+		t.Run(name, func(t *testing.T) {
+			s.netns = n
+			ev := fetch(t, s, host.Request{Needs: []host.Need{held, ruleset, plain, strange}})
+			if a := ev.Answer(ruleset); a.Err != "" || !bytes.Contains(a.Data, []byte(`"own"`)) {
+				t.Errorf("ruleset: %+v", a)
+			}
+			if a := ev.Answer(plain); string(a.Data) != "plain\n" {
+				t.Errorf("plain: %+v", a)
+			}
+			if a := ev.Answer(held); !a.Absent {
+				t.Errorf("held back: %+v", a)
+			}
+			if a := ev.Answer(strange); len(a.Data) > 0 && !frozen() {
+				t.Errorf("strange module: %+v", a)
+			}
+		})
+	}
+}
+
+// frozen says that this kernel loads no module, so that anything may be asked.
+func frozen() bool {
+	_, err := os.Stat("/proc/modules")
+	return err != nil
+}
+
 // TestChangingDump: what ip says was interrupted is read again, and not taken for whole where it never ends well.
 func TestChangingDump(t *testing.T) {
 	labtest.Require(t, "root", "netns", "ip")

@@ -113,13 +113,15 @@ queue() {
 	esac
 }
 
-# flush reads the list.
+# flush reads the list, for 30 seconds at most: a hung file system must not keep a process here.
 flush() {
 	[ -n "$list" ] || return 0
 	printf 'D\0'
 	set -f
 	IFS=$nl
-	env -i "CT=$nonce" "$head" -q -c "$cap" $list 2>&1
+	set -- "$head" -q -c "$cap" $list
+	if [ -n "$limiter" ]; then set -- "$limiter" 30 "$@"; fi
+	env -i "CT=$nonce" "$@" 2>&1
 	set +f
 	IFS='' list='' queued=0
 	end
@@ -233,7 +235,7 @@ look() {
 	state=absent
 	read -r release 2>/dev/null </proc/sys/kernel/osrelease || release=none
 	for f in "/lib/modules/$release/modules.builtin" "/usr/lib/modules/$release/modules.builtin"; do
-		if [ ! -r "$f" ] || ! grep -q . "$f"; then continue; fi
+		if [ ! -r "$f" ] || ! grep -q '[^[:space:]]' "$f"; then continue; fi
 		if grep -q "\\(^\\|/\\)$(dashes "$1")\\.ko[^/]*\$" "$f"; then state=there; fi
 		return 0
 	done
@@ -258,11 +260,8 @@ frozen() {
 		[ -e /proc/sys/kernel/ostype ]
 		return
 	fi
-	if [ -r /proc/sys/kernel/modprobe ] && ! read -r helper </proc/sys/kernel/modprobe; then helper=''; fi
-	if [ -r /proc/sys/kernel/modprobe ] && [ -z "$helper" ]; then return 0; fi
-	disabled=0
-	[ ! -r /proc/sys/kernel/modules_disabled ] || read -r disabled </proc/sys/kernel/modules_disabled
-	[ "$disabled" = 1 ]
+	if IFS=' ' read -r helper 2>/dev/null </proc/sys/kernel/modprobe && [ -z "$helper" ]; then return 0; fi
+	IFS=' ' read -r disabled 2>/dev/null </proc/sys/kernel/modules_disabled && [ "$disabled" = 1 ]
 }
 
 # symbol NAME looks for symbols that the module has in every build.
@@ -323,9 +322,10 @@ limited() {
 	env -i "PATH=$PATH" LC_ALL=C ${XTABLES_LOCKFILE+"XTABLES_LOCKFILE=$XTABLES_LOCKFILE"} "$@"
 }
 
-# in_path NAME sets $file to the program.
+# in_path NAME sets $file to the program, by its own path or found in PATH.
 in_path() {
 	path=$PATH: file=''
+	case $1 in /*) path=/: ;; esac
 	while [ -n "$path" ]; do
 		dir=${path%%:*} path=${path#*:}
 		case $dir in /*) ;; *) continue ;; esac

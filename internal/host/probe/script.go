@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/ctaudit/ctaudit/internal/host"
@@ -126,7 +127,7 @@ func refuse(n host.Need) *host.Answer {
 		if len(n.Args) == 0 {
 			return &host.Answer{Err: "malformed need: " + n.Key()}
 		}
-		return nil
+		return refuseProgram(n.Args)
 	}
 	if len(n.Args) != 1 {
 		return &host.Answer{Err: "malformed need: " + n.Key()}
@@ -142,6 +143,16 @@ func refuse(n host.Need) *host.Answer {
 		return refuseDump(n)
 	default:
 		return &host.Answer{Err: fmt.Sprintf("no such kind of need: %s", n.Kind)}
+	}
+	return nil
+}
+
+// refuseProgram refuses a program by a relative path, and words that a shell cannot have.
+func refuseProgram(argv []string) *host.Answer {
+	for _, name := range strings.Split(argv[0], "|") {
+		if name == "" || !path.IsAbs(name) && strings.Contains(name, "/") || strings.Contains(strings.Join(argv, ""), "\x00") {
+			return &host.Answer{Err: errnoText(syscall.EINVAL)}
+		}
 	}
 	return nil
 }
