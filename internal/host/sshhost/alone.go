@@ -71,6 +71,9 @@ func readAlone(values map[string][]string, file, name string, must bool) error {
 	if file == "none" {
 		return nil
 	}
+	if err := refuseMatch(file, 0); err != nil {
+		return err
+	}
 	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) && !must {
 		return nil
@@ -95,6 +98,53 @@ func readAlone(values map[string][]string, file, name string, must bool) error {
 			values[lower] = append(values[lower], found...)
 		case values[lower] == nil:
 			values[lower] = found[:1]
+		}
+	}
+	return nil
+}
+
+// refuseMatch looks for Match lines, whose conditions the parser does not know all of, in a file and in those that it includes.
+func refuseMatch(file string, depth int) error {
+	text, err := os.ReadFile(file)
+	if err != nil || depth > 16 {
+		return nil // whoever reads it says so
+	}
+	for line := range strings.Lines(string(text)) {
+		key, value := keyword(strings.TrimSpace(line))
+		if key == "match" {
+			return fmt.Errorf("%s: Match needs the ssh program, which is not in PATH", file)
+		}
+		if key != "include" {
+			continue
+		}
+		for word := range strings.FieldsSeq(value) {
+			if err := refuseMatchIn(strings.Trim(word, `"`), file, depth+1); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func refuseMatchIn(pattern, file string, depth int) error {
+	me, err := user.Current()
+	if err != nil {
+		return fmt.Errorf("who am I: %w", err)
+	}
+	if rest, ok := strings.CutPrefix(pattern, "~/"); ok {
+		pattern = filepath.Join(me.HomeDir, rest)
+	}
+	if !filepath.IsAbs(pattern) {
+		dir := filepath.Join(me.HomeDir, ".ssh")
+		if strings.HasPrefix(file, "/etc/") {
+			dir = "/etc/ssh"
+		}
+		pattern = filepath.Join(dir, pattern)
+	}
+	found, _ := filepath.Glob(pattern)
+	for _, name := range found {
+		if err := refuseMatch(name, depth); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -9,7 +9,6 @@ import (
 	"io"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/ctaudit/ctaudit/internal/host"
 	"github.com/ctaudit/ctaudit/internal/host/probe"
@@ -217,6 +216,3 @@ func newNonce() string {
 	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
 	return hex.EncodeToString(b[:])
 }
-
-// greetTime is how long a shell may take to say its first word.
-func (c *Client) greetTime() time.Duration { return c.opts.Login }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"strings"
 	"syscall"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -149,7 +148,7 @@ func (c *Client) hostKeys(t Target, cfg *config) (*hostKeys, error) {
 // handshakeError finds out what went wrong, and in which stage.
 func (c *Client) handshakeError(ctx context.Context, w *wire, keys *hostKeys, l *login, cfg *config, err error) error {
 	first := w.first()
-	hung := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	hung := errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 	late := ctx.Err() != nil
 	switch {
 	case keys.bad != nil:
@@ -226,6 +225,3 @@ func loginHint(why []string, hint string) string {
 	}
 	return hint
 }
-
-// readTime is the deadline for the reading of one host.
-func (c *Client) readTime(sample time.Duration) time.Duration { return c.opts.Read + sample }

@@ -1,7 +1,10 @@
 package sshhost
 
 import (
+	"context"
+	"fmt"
 	"io"
+	"strings"
 
 	"github.com/ctaudit/ctaudit/internal/host"
 )
@@ -22,3 +25,25 @@ var (
 	Printable       = printable
 	MatchPattern    = matchPattern
 )
+
+// Resolved is the configuration of a target, as ssh -G prints it.
+func (c *Client) Resolved(ctx context.Context, t Target) (string, error) {
+	h, err := t.hop()
+	if err != nil {
+		return "", err
+	}
+	cfg, err := c.resolver.resolve(ctx, h)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for key, values := range cfg.values {
+		for _, v := range values {
+			if key == "hostname" {
+				v = cfg.hostname()
+			}
+			fmt.Fprintf(&b, "%s %s\n", key, v)
+		}
+	}
+	return b.String(), nil
+}

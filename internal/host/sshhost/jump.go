@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,15 +35,11 @@ type jumpConn struct {
 	dead   chan struct{} // closed when the connection ended
 }
 
-type depthKey struct{}
+// chainKey is the context's key for the jump hosts that are being connected to, the outermost first.
+type chainKey struct{}
 
 // jump reaches a host through the last of a chain "a,b,c", which itself is reached through the others, as ssh -J does.
 func (c *Client) jump(ctx context.Context, t Target, cfg *config, chain string) (net.Conn, error) {
-	depth, _ := ctx.Value(depthKey{}).(int)
-	if depth >= maxJumps {
-		return nil, &Error{Stage: StageConfig, Err: fmt.Errorf("more than %d jump hosts in a row", maxJumps)}
-	}
-	ctx = context.WithValue(ctx, depthKey{}, depth+1)
 	h, err := lastHop(chain)
 	if err != nil {
 		return nil, &Error{Stage: StageConfig, Err: err}
@@ -133,6 +130,11 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 // jumpTo returns the connection to a jump host, and makes it when it is the first to ask.
 func (c *Client) jumpTo(ctx context.Context, h hop) (*jumpConn, error) {
 	key := strings.Join(append(c.resolver.args(h), h.name), "\x00")
+	before, _ := ctx.Value(chainKey{}).([]string)
+	if slices.Contains(before, key) || len(before) >= maxJumps {
+		return nil, &Error{Stage: StageConfig, Err: errors.New("the jump hosts lead back to themselves")}
+	}
+	ctx = context.WithValue(ctx, chainKey{}, append(slices.Clone(before), key))
 	for {
 		c.jumps.mu.Lock()
 		j := c.jumps.open[key]

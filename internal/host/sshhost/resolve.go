@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -80,27 +81,39 @@ func (r *resolver) resolve(ctx context.Context, h hop) (*config, error) {
 		return nil, err
 	}
 	args := r.args(h)
-	own := strings.Join(append(args, h.name), "\x00")
+	own := strings.Join(append(slices.Clone(args), h.name), "\x00")
 	key, shared := own, false
-	r.first(ctx, own, append(args, "--", h.name))
+	r.first(ctx, h, own)
 	if class, ok := r.class(h); ok {
-		key, shared = strings.Join(append(args, "", class), "\x00"), true
+		key, shared = classKey(args, class), true
 	}
-	values, err := r.cached(ctx, key, append(args, "--", h.name))
+	values, err := r.cached(ctx, key, append(slices.Clone(args), "--", h.name))
 	if err != nil {
 		return nil, err
 	}
 	return &config{values: values, defaults: defaults, name: h.name, shared: shared}, nil
 }
 
+func classKey(args []string, class string) string {
+	return strings.Join(append(slices.Clone(args), "", class), "\x00")
+}
+
 // first lets one host ask before all others, since its answer tells which files there are.
-func (r *resolver) first(ctx context.Context, key string, args []string) {
+func (r *resolver) first(ctx context.Context, h hop, own string) {
 	r.mu.Lock()
 	known := r.classes != nil
 	r.mu.Unlock()
-	if !known {
-		_, _, _ = r.flights.Do("first", func() (any, error) { return r.cached(ctx, key, args) })
+	if known {
+		return
 	}
+	_, _, _ = r.flights.Do("first", func() (any, error) {
+		args := r.args(h)
+		values, err := r.cached(ctx, own, append(slices.Clone(args), "--", h.name))
+		if class, ok := r.class(h); ok && err == nil {
+			r.keep(classKey(args, class), values)
+		}
+		return values, err
+	})
 }
 
 func (r *resolver) keep(key string, values map[string][]string) {

@@ -21,6 +21,7 @@ type remote struct {
 	wait  func() int // the exit status once the output has ended; -1: none came
 	// lost explains, once the output has ended without a word, what the system's ssh complained about; nil: not it.
 	lost func() *Error
+	dial time.Duration // how long the system's ssh may take to connect
 }
 
 // stderrKept is what is kept of standard error, its end; maxStderr bounds what is read of it.

@@ -2,6 +2,9 @@ package sshhost_test
 
 import (
 	"bufio"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +14,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/crypto/ssh"
 
 	"github.com/ctaudit/ctaudit/internal/host"
 	"github.com/ctaudit/ctaudit/internal/host/sshhost"
@@ -115,4 +119,17 @@ func refused(t testing.TB, c *sshhost.Client, target sshhost.Target, stage sshho
 		t.Errorf("have %q of stage %s, want %s", err, err.Stage, stage)
 	}
 	return err
+}
+
+// hostKeyOfTests is a private key that nobody trusts.
+func hostKeyOfTests() string {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	block, err := ssh.MarshalPrivateKey(private, "")
+	if err != nil {
+		panic(err)
+	}
+	return string(pem.EncodeToMemory(block))
 }

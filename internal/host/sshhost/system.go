@@ -103,7 +103,7 @@ func (c *Client) openSystem(ctx context.Context, t Target, r *route) (*remote, e
 		return nil, configError(ctx, err)
 	}
 	p := &process{cmd: cmd}
-	sh := &remote{in: in, out: out, wait: p.status}
+	sh := &remote{in: in, out: out, wait: p.status, dial: c.dialTime(t, r.cfg)}
 	sh.close = func() {
 		p.kill()
 		out.Close()

@@ -66,7 +66,7 @@ func (k *talk) answer(ctx context.Context, out *bufio.Reader, req host.Request) 
 
 // begin writes the script and waits for the greeting.
 func (k *talk) begin(ctx context.Context, script []byte, end bool) (*bufio.Reader, error) {
-	timer := time.AfterFunc(k.client.greetTime(), func() {
+	timer := time.AfterFunc(k.greetTime(), func() {
 		k.silent.Store(true)
 		k.sh.close()
 	})
@@ -111,7 +111,11 @@ func (k *talk) noShell(ctx context.Context, err error) error {
 		return &Error{Stage: k.stage(), Err: context.Cause(ctx)}
 	}
 	if k.silent.Load() {
-		return &Error{Stage: k.stage(), Err: fmt.Errorf("%w: no shell answered in %s%s", errTimeout, k.client.greetTime(), k.heard())}
+		stage := k.stage()
+		if k.system() {
+			stage = StageLogin // or before it: ssh does not say
+		}
+		return &Error{Stage: stage, Err: fmt.Errorf("%w: no shell answered in %s%s", errTimeout, k.greetTime(), k.heard())}
 	}
 	if errors.Is(err, errNoise) {
 		k.sh.close()
@@ -137,6 +141,17 @@ func (k *talk) noShell(ctx context.Context, err error) error {
 		e.Err = errors.New(said)
 	}
 	return e
+}
+
+// system says whether the system's ssh is between us and the node.
+func (k *talk) system() bool { return k.sh.lost != nil }
+
+// greetTime is how long a shell may take to say its first word. The system's ssh has to dial and log in before that.
+func (k *talk) greetTime() time.Duration {
+	if k.system() {
+		return k.sh.dial + k.client.opts.Login
+	}
+	return k.client.opts.Login
 }
 
 func exited(status int) string {

@@ -25,8 +25,6 @@ type Stub struct {
 	Key     Key // the one key that it takes
 	conf    *ssh.ServerConfig
 	handler Handler
-	mu      sync.Mutex
-	conns   map[net.Conn]bool
 }
 
 // Serve starts a server on a free port of 127.0.0.1 that ends with the test.
@@ -34,7 +32,7 @@ func Serve(t testing.TB, handler Handler) *Stub {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	check(t, err)
-	s := &Stub{Host: "127.0.0.1", handler: handler, Key: NewKey(t, filepath.Join(t.TempDir(), "id")), conns: map[net.Conn]bool{}}
+	s := &Stub{Host: "127.0.0.1", handler: handler, Key: NewKey(t, filepath.Join(t.TempDir(), "id"))}
 	s.HostKey, err = ssh.NewSignerFromKey(private)
 	check(t, err)
 	want := string(s.Key.Signer.PublicKey().Marshal())

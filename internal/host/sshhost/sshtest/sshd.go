@@ -89,6 +89,8 @@ func check(t testing.TB, err error) {
 func StartSSHD(t testing.TB, opts Options) *Server {
 	t.Helper()
 	dir := t.TempDir()
+	// The users of the server must get to their keys.
+	check(t, os.Chmod(filepath.Dir(dir), 0o755))
 	check(t, os.Chmod(dir, 0o755))
 	host := NewKey(t, filepath.Join(dir, "hostkey"))
 	s := &Server{Host: "127.0.0.1", Dir: dir, HostKey: host.Signer, Key: NewKey(t, filepath.Join(dir, "id")), Log: filepath.Join(dir, "log")}
@@ -136,18 +138,31 @@ func (s *Server) argv(t testing.TB, opts Options, args ...string) []string {
 	if _, err := os.Stat(etc); err != nil {
 		s.makeEtc(t, etc, opts)
 	}
-	return append([]string{"unshare", "--mount", "sh", "-c", `mount --bind "$1" /etc && shift && exec "$@"`, "sh", etc}, argv...)
+	mount := `for f in passwd group shadow; do mount --bind "$1/$f" /etc/$f || exit 1; done`
+	if len(opts.Etc) > 0 {
+		mount = `mount --bind "$1" /etc || exit 1`
+	}
+	return append([]string{"unshare", "--mount", "sh", "-c", mount + `; shift; exec "$@"`, "sh", etc}, argv...)
 }
 
+// makeEtc makes the files that differ: the accounts, and a copy of everything where there are files of other names.
 func (s *Server) makeEtc(t testing.TB, etc string, opts Options) {
 	check(t, os.Mkdir(etc, 0o755))
-	if out, err := exec.Command("cp", "-a", "/etc/.", etc).CombinedOutput(); err != nil {
+	from := []string{"/etc/passwd", "/etc/group", "/etc/shadow"}
+	if len(opts.Etc) > 0 {
+		from = []string{"/etc/."}
+	}
+	if out, err := exec.Command("cp", append(append([]string{"-a"}, from...), etc)...).CombinedOutput(); err != nil {
 		t.Fatalf("copy /etc: %v: %s", err, out)
 	}
 	for name, text := range opts.Etc {
 		check(t, os.MkdirAll(filepath.Dir(filepath.Join(etc, name)), 0o755))
-		check(t, os.WriteFile(filepath.Join(etc, name), []byte(text), 0o600))
+		check(t, os.WriteFile(filepath.Join(etc, name), []byte(text), 0o400))
 	}
+	s.makeUsers(t, etc, opts)
+}
+
+func (s *Server) makeUsers(t testing.TB, etc string, opts Options) {
 	shell := opts.Shell
 	if shell == "" {
 		shell = "/bin/sh"
@@ -159,7 +174,7 @@ func (s *Server) makeEtc(t testing.TB, etc string, opts Options) {
 	id := 61000
 	for name, shell := range opts.Users {
 		id++
-		home := filepath.Join(s.Dir, "home-"+name)
+		home := s.Home(name)
 		check(t, os.Mkdir(home, 0o700))
 		check(t, os.Chown(home, id, id))
 		for file, line := range map[string]string{
