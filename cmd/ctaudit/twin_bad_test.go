@@ -201,6 +201,47 @@ func TestTwinIsReadBack(t *testing.T) {
 	}
 }
 
+// Names and words of a snapshot end up in a script for nft: none may be more than that.
+func TestTwinRefusesNamesThatAreScripts(t *testing.T) {
+	requireTwin(t)
+	const script = "x\"; }\ninclude \"/etc/passwd\"\n#"
+	tests := map[string]func(*netfilter.Table){
+		"table":  func(t *netfilter.Table) { t.Name = script },
+		"family": func(t *netfilter.Table) { t.Family = script },
+		"chain":  func(t *netfilter.Table) { t.Chains[0].Name = script },
+		"device": func(t *netfilter.Table) { t.Chains[0].Base.Devices = []string{script} },
+		"policy": func(t *netfilter.Table) { t.Chains[0].Base.Policy = script },
+		"hook":   func(t *netfilter.Table) { t.Chains[0].Base.Hook = script },
+		"type":   func(t *netfilter.Table) { t.Chains[0].Base.Type = script },
+		"set":    func(t *netfilter.Table) { t.Sets = append(t.Sets, &netfilter.Set{Name: script}) },
+		"key":    func(t *netfilter.Table) { t.Sets = append(t.Sets, &netfilter.Set{Name: "s", Types: []string{script}}) },
+		"jump": func(t *netfilter.Table) {
+			to := &netfilter.Verdict{Kind: netfilter.Jump, Chain: script}
+			t.Sets = append(t.Sets, &netfilter.Set{
+				Name: "s", Types: []string{"inet_service"}, Map: true, Verdicts: true,
+				Elements: []netfilter.Element{{Key: []netfilter.Interval{netfilter.Nums(1, 1)}, Verdict: to}},
+			})
+		},
+		"object": func(t *netfilter.Table) {
+			t.Objects = append(t.Objects, netfilter.Object{Kind: "counter", Name: script})
+		},
+		"flowtable": func(t *netfilter.Table) {
+			t.Objects = append(t.Objects, netfilter.Object{Kind: "flowtable", Name: "f", Text: script})
+		},
+	}
+	for name, change := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			doc := decodeShape(t, "firewalld")
+			change(doc.NFTables.Tables[0])
+			code, text := proveFile(t, save(t, doc))
+			if code != exitIncomplete && name != "flowtable" && name != "object" || strings.Contains(text, "root:") || !strings.Contains(text, "not rebuilt: ") && code != exitUsage {
+				t.Errorf("exit code %d:\n%s", code, text)
+			}
+		})
+	}
+}
+
 // The answers of a node with more than one question, of which a gap concerns one.
 func TestGapConcernsItsOwn(t *testing.T) {
 	requireTwin(t)

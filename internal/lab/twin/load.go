@@ -87,29 +87,55 @@ func (t *Twin) bridges() (names []string) {
 }
 
 // A snapshot comes from elsewhere: what it calls its tables and chains is put into scripts that run here.
-var plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_./\\:+@-]*$`)
+var (
+	plainName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./\\:+@-]*$`)
+	keyword   = regexp.MustCompile(`^[a-z0-9_]*$`)
+)
 
 // unloadable says why a table is not tried at all.
 func unloadable(table *netfilter.Table) string {
 	if table.Incomplete != "" {
 		return "it was not read whole: " + table.Incomplete
 	}
-	names := []string{table.Name}
-	for _, c := range table.Chains {
-		names = append(names, c.Name)
+	families := []netfilter.Family{netfilter.IP, netfilter.IP6}
+	if table.Backend == netfilter.NFTables {
+		families = append(families, netfilter.INET, netfilter.Netdev)
 	}
-	for _, s := range table.Sets {
-		names = append(names, s.Name)
+	if !slices.Contains(families, table.Family) {
+		return fmt.Sprintf("a family %q", table.Family)
 	}
-	for _, o := range table.Objects {
-		names = append(names, o.Name)
-	}
+	names, words := namesOf(table)
 	for _, n := range names {
 		if !plainName.MatchString(n) || len(n) > 127 {
 			return fmt.Sprintf("the name %q cannot be written", n)
 		}
 	}
+	for _, w := range words {
+		if !keyword.MatchString(w) {
+			return fmt.Sprintf("the word %q cannot be written", w)
+		}
+	}
 	return ""
+}
+
+// namesOf are the names and the words of the language that stand in a table.
+func namesOf(table *netfilter.Table) (names, words []string) {
+	names = append(names, table.Name)
+	for _, c := range table.Chains {
+		names = append(names, c.Name)
+		if c.Base != nil {
+			names = append(names, c.Base.Devices...)
+			words = append(words, string(c.Base.Type), string(c.Base.Hook), string(c.Base.Policy))
+		}
+	}
+	for _, s := range table.Sets {
+		names = append(names, s.Name)
+		words = append(append(words, s.Types...), s.DataTypes...)
+	}
+	for _, o := range table.Objects {
+		names = append(names, o.Name)
+	}
+	return names, words
 }
 
 func tableText(t *netfilter.Table) string {

@@ -16,6 +16,7 @@ var (
 	expiry    = regexp.MustCompile(`\b(ct expiration (?:[<>=!]+ )?)(\d+)\b`)
 	fib       = regexp.MustCompile(`\bfib ([sd]addr)( mark)?( iif| oif)? (type|oif|oifname)\b`)
 	bits      = regexp.MustCompile(`\b(tcp flags|ct state|ct status) (!= )?(\S+) / (\S+)`)
+	flowtable = regexp.MustCompile(`^hook ingress priority -?\d+; devices = \{ [A-Za-z0-9_.:, -]* \}$`)
 	opaque    = regexp.MustCompile(`<[a-z]`) // how the model writes steps that nft has no words for
 )
 
@@ -84,7 +85,7 @@ func (t *Twin) objects(d *document, table *netfilter.Table, name string) {
 		switch {
 		case o.Kind == "counter":
 			d.addAt("add counter "+name+" "+o.Name, p)
-		case o.Kind == "flowtable" && unspeakable(o.Text) == "" && o.Text != "":
+		case o.Kind == "flowtable" && flowtable.MatchString(o.Text):
 			d.addAt("add flowtable "+name+" "+o.Name+" { "+o.Text+"; }", p)
 		default: // the rules that name it are refused, and say where it matters
 			g := t.placeGap(p, "the snapshot has its name only")
