@@ -6,7 +6,15 @@
 set -eu
 GO=${GO:-go}
 dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT INT TERM
+# The test binary is a child that is ended with this script: "go test" would leave it behind.
+child=
+trap 'rm -rf "$dir"' EXIT
+end() {
+	{ kill $child && wait $child; } 2>/dev/null || true
+	exit $1
+}
+trap 'end 130' INT
+trap 'end 143' TERM
 tests='^(TestDirectedCases|TestKernelCases|TestHookOrderAgreesWithTheKernel|TestRejectedStates|TestStatesAgreeWithTheKernel|TestRandomRulesetsAgreeWithTheKernel)$'
 
 # reached PROFILE... says how much of the evaluator any of the profiles reached.
@@ -19,9 +27,12 @@ reached() {
 	}' "$@"
 }
 
+$GO test -c -coverpkg=./internal/packetpath -o "$dir/oracle.test" ./internal/lab/oracle
 status=0
-$GO test -count=1 -timeout 12h -v -run "$tests" -coverpkg=./internal/packetpath -coverprofile="$dir/cover" \
-	./internal/lab/oracle -oracle.duration="${ORACLETIME:-5m}" -oracle.seed="${ORACLESEED:-1}" >"$dir/out" 2>&1 || status=$?
+(cd internal/lab/oracle && exec "$dir/oracle.test" -test.timeout 12h -test.v -test.run "$tests" -test.coverprofile="$dir/cover" \
+	-oracle.duration="${ORACLETIME:-5m}" -oracle.seed="${ORACLESEED:-1}") >"$dir/out" 2>&1 &
+child=$!
+wait $child || status=$?
 grep -v -e '^=== ' -e '^ *--- PASS: TestDirectedCases/' -e '^coverage:' "$dir/out" || true
 if [ -s "$dir/cover" ]; then
 	echo "functions of internal/packetpath that were not covered whole:"
