@@ -48,7 +48,7 @@ func (c *Counts) Take(a *packetpath.Answer, packets []Packet) {
 
 // Check compares all rules that drop. It says what is wrong, or "".
 func (c *Counts) Check() string {
-	if c.off {
+	if c.off || tied(c.ruleset) {
 		return ""
 	}
 	for _, t := range c.ruleset.Tables {
@@ -64,6 +64,28 @@ func (c *Counts) Check() string {
 		}
 	}
 	return ""
+}
+
+// tied reports chains at one place: which of two drops took a packet is then not known.
+func tied(r *netfilter.Ruleset) bool {
+	type place struct {
+		hook     netfilter.Hook
+		priority int32
+	}
+	taken := map[place]bool{}
+	for _, t := range r.Tables {
+		for _, ch := range t.Chains {
+			if ch.Base == nil || ch.Base.Type == netfilter.NATChain || len(ch.Rules) == 0 && ch.Base.Policy != netfilter.Drop {
+				continue
+			}
+			p := place{ch.Base.Hook, ch.Base.Priority}
+			if taken[p] {
+				return true
+			}
+			taken[p] = true
+		}
+	}
+	return false
 }
 
 func (c *Counts) rule(t *netfilter.Table, ch *netfilter.Chain, r *netfilter.Rule) string {
