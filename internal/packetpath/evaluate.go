@@ -183,11 +183,13 @@ func sameWrites(a, b *class) bool {
 	return a.mark == b.mark && a.markKnown == b.markKnown && a.ct == b.ct && a.written == b.written
 }
 
+const rewrites = "the ruleset rewrites the packet's addresses, ports or flags"
+
 // finish says what becomes of the packets that nothing stopped, and follows the RST that they provoke.
 func (w *walker) finish(live []*class, s *setup) (provoking []*class) {
 	for _, c := range live {
 		if c.written&rewritten != 0 {
-			w.leaves = append(w.leaves, leaf{class: c, fate: fateDepends, depends: "the ruleset rewrites the packet's addresses, ports or flags"})
+			w.leaves = append(w.leaves, leaf{class: c, fate: fateDepends, depends: rewrites})
 			continue
 		}
 		if s.state.entry() {

@@ -177,6 +177,10 @@ func (r *ruleRun) reject(v *netfilter.Verdict, c *class) {
 		r.end(c, fateICMP, r.id())
 		return
 	}
+	if c.written&rewritten != 0 { // it answers other ports or addresses than the sender's
+		r.lost(c, rewrites)
+		return
+	}
 	b := box{flags: withRST, hasFlags: true}
 	dead, rest := cutClass(c, &b)
 	if dead != nil {
