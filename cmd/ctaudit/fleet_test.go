@@ -432,6 +432,25 @@ func TestJournalOnFullDisk(t *testing.T) {
 	onceEach(t, dir+"/kept", 30)
 }
 
+// TestInventoryAnchors: a finding of a host is shown at the host's line of an inventory that lies in a repository.
+func TestInventoryAnchors(t *testing.T) {
+	repo := t.TempDir()
+	path := filepath.Join(repo, "inventories", "hosts.ini")
+	for _, dir := range []string{".git", "inventories"} {
+		if err := os.Mkdir(filepath.Join(repo, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(path, []byte("[web]\n\ndocker-1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, stderr, _ := openRecordings(t).run(t, "fleet", "-q", "-i", path, "-f", "sarif")
+	want := regexp.MustCompile(`"uri": "inventories/hosts.ini"\s*},\s*"region": \{\s*"startLine": 3\b`)
+	if !want.MatchString(out) {
+		t.Errorf("%s%s", stderr, out[:min(len(out), 3000)])
+	}
+}
+
 func TestSnapshotName(t *testing.T) {
 	seen := map[string]string{}
 	for _, name := range []string{"web-1", "a/b", "a%2Fb", "..", ".", "-rf", ".hidden", "ü", "a b", "\x00", "A", strings.Repeat("x", 400), strings.Repeat("x", 401), strings.Repeat("/", 300)} {

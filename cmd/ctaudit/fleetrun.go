@@ -182,14 +182,25 @@ func unaudited(t fleet.Target, err error) report.Host {
 	return h
 }
 
-// declared is where the inventory names the host, if that lies below the working folder: a repository's file that code scanning
-// can show.
+// declared is where the inventory names the host, relative to the repository that it lies in: a place that code scanning can show.
+// An inventory outside of any repository has none.
 func declared(t fleet.Target) (file string, line int) {
-	file = filepath.ToSlash(filepath.Clean(t.File))
-	if t.Line == 0 || t.File == "" || t.File == "-" || !filepath.IsLocal(t.File) {
+	path, err := filepath.Abs(t.File)
+	if t.Line == 0 || t.File == "" || t.File == "-" || err != nil {
 		return "", 0
 	}
-	return file, t.Line
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil {
+			rel, err := filepath.Rel(dir, path)
+			if err != nil {
+				return "", 0
+			}
+			return filepath.ToSlash(rel), t.Line
+		}
+		if dir == filepath.Dir(dir) {
+			return "", 0
+		}
+	}
 }
 
 // keepSnapshot writes a host's document for later audits.
