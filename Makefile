@@ -77,6 +77,12 @@ oracle: test-deps ## hold the evaluator against the kernel, ORACLETIME for each 
 mutants: test-deps ## build the evaluator with one mistake at a time: the oracle must see each
 	$(GO) test -count=1 -timeout 2h -v -run '^TestMutants$$' ./internal/lab/oracle -oracle.mutants
 
+KERNELS ?= all
+.PHONY: kernels
+kernels: ## boot Debian's kernels (KERNELS=5.10,6.1: these) in an emulator: do they what the proof and the scan say?
+	@./hack/test-deps.sh qemu-system-x86 xz-utils
+	$(GO) test -count=1 -timeout 1h -v -run '^TestKernels$$' ./internal/lab/kernels -kernels=$(KERNELS)
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf bin dist $(COLLECTORS)/*.gz

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Installs the Debian packages that the tests use, when root on a Debian system and something is missing. Says plainly what
-# is missing otherwise; the tests then say what they skip. Services are kept from starting while packages are installed:
-# a test machine must not get a Docker engine or a firewall of its own by running our tests.
+# Installs the Debian packages that the tests use, and those named as arguments, when root on a Debian system and something is
+# missing. Says plainly what is missing otherwise; the tests then say what they skip. Services are kept from starting while
+# packages are installed: a test machine must not get a Docker engine or a firewall of its own by running our tests.
 set -eu
 
-packages="nftables iptables ipset conntrack iproute2 procps kmod libxml2-utils busybox-static systemd docker.io firewalld dbus ufw ansible-core openssh-client openssh-server sudo opendoas fish"
+packages="nftables iptables ipset conntrack iproute2 procps kmod libxml2-utils busybox-static systemd docker.io firewalld dbus ufw ansible-core openssh-client openssh-server sudo opendoas fish $*"
 
 missing=""
 for p in $packages; do

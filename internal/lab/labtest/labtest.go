@@ -45,6 +45,8 @@ func probes() map[string]probe {
 		"sudo":            programs("sudo"),
 		"doas":            programs("doas"),
 		"fish":            programs("fish"),
+		"qemu":            programs("qemu-system-x86_64", "apt-get", "apt-cache", "dpkg-deb", "xz", "busybox", "nft", "ldd"),
+		"apt":             programs("apt-get", "apt-cache"),
 		"afpacket":        afpacket,
 		"br_netfilter":    netnsFile("/proc/sys/net/bridge/bridge-nf-call-iptables"),
 		"ipvs":            netnsFile("/proc/sys/net/ipv4/vs/conntrack"),
