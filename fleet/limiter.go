@@ -46,6 +46,7 @@ type limiter struct {
 	before float64   // hosts a second before the last step up; 0: no step is being tried
 	prior  int       // the limit before that step
 	rest   int       // windows to wait before the next step up
+	shrunk time.Time // when something ran out last
 }
 
 func newLimiter(forks int) *limiter {
@@ -89,13 +90,13 @@ func (l *limiter) acquire(ctx context.Context, left int) bool {
 	return true
 }
 
-func (l *limiter) release(err error) {
+func (l *limiter) release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.running--
 	l.ended++
 	if !l.fixed {
-		l.adapt(err)
+		l.adapt()
 	}
 	l.changed.Broadcast()
 }
@@ -109,13 +110,20 @@ func (l *limiter) wait() {
 	}
 }
 
-func (l *limiter) adapt(err error) {
-	if exhausted(err) {
-		l.set(l.limit / shrinkFactor)
-		l.most = max(l.least, l.limit) // what this machine can bear; it will not grow during a run
-		l.open(0)
+// strained says that this machine ran out of something: it will not grow during a run.
+func (l *limiter) strained() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fixed || l.now().Sub(l.shrunk) < window { // those begun before the last step back are still ending
 		return
 	}
+	l.shrunk = l.now()
+	l.set(l.limit / shrinkFactor)
+	l.most = l.limit
+	l.open(0)
+}
+
+func (l *limiter) adapt() {
 	took := l.now().Sub(l.begun)
 	if took < window || l.ended < l.least {
 		return

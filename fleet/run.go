@@ -99,7 +99,7 @@ func (r *run[T]) start(ctx context.Context, targets []Target) {
 		go func() {
 			out := r.one(ctx, t)
 			r.outcomes <- out
-			r.slots.release(out.Err)
+			r.slots.release()
 		}()
 	}
 	r.slots.wait()
@@ -114,7 +114,7 @@ func (r *run[T]) one(ctx context.Context, t Target) Outcome[T] {
 		own, cancel = context.WithTimeout(ctx, r.o.Timeout)
 	}
 	defer cancel()
-	out := r.guarded(own, t)
+	out := r.persistent(own, t)
 	out.Took = time.Since(begun)
 	switch {
 	case out.Err == nil:
@@ -129,6 +129,29 @@ func (r *run[T]) one(ctx context.Context, t Target) Outcome[T] {
 		}
 	}
 	return out
+}
+
+const (
+	tries = 4                      // at a host, while this machine lacks something
+	pause = 500 * time.Millisecond // behind the first; then twice as long each
+)
+
+// persistent tries again where it was this machine that lacked something (files, ports, memory), which says nothing about the host:
+// with fewer hosts at once there may be enough.
+func (r *run[T]) persistent(ctx context.Context, t Target) Outcome[T] {
+	for try := range tries - 1 {
+		out := r.guarded(ctx, t)
+		if !exhausted(out.Err) {
+			return out
+		}
+		r.slots.strained()
+		select {
+		case <-time.After(pause << try):
+		case <-ctx.Done():
+			return out
+		}
+	}
+	return r.guarded(ctx, t)
 }
 
 // isDeadline reports whether work ended for want of time, and not for a reason of its own that came first.

@@ -175,6 +175,29 @@ func TestKeep(t *testing.T) {
 	})
 }
 
+// TestExhaustedHere: what this machine lacks for a moment costs no host its audit.
+func TestExhaustedHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running atomic.Int32
+		work := func(context.Context, Target) (int, error) {
+			n := running.Add(1)
+			defer running.Add(-1)
+			time.Sleep(100 * time.Millisecond)
+			if n > 10 {
+				return 0, fmt.Errorf("dial: %w", syscall.EMFILE)
+			}
+			return 1, nil
+		}
+		good := 0
+		for _, out := range collect(t, Run(t.Context(), targets(300), Options{}, work, nil)) {
+			good += out.Value
+		}
+		if good != 300 {
+			t.Errorf("%d of 300 hosts", good)
+		}
+	})
+}
+
 // TestAdapts: the limit follows what brings more hosts a second, and gives way where this machine runs out of something.
 func TestAdapts(t *testing.T) {
 	for name, c := range map[string]struct {
