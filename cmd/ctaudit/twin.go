@@ -286,6 +286,13 @@ func twinNode(doc *snapshot.Document) *twin.Node {
 			n.Sysctls[key] = s
 		}
 	}
+	for _, h := range doc.NFTables.HookOrder.Or(nil) {
+		if legacy := strings.Contains(h.Function, "t_do_table") || strings.HasPrefix(h.Function, "iptable_") || strings.HasPrefix(h.Function, "ip6table_"); h.Table != "" || legacy {
+			n.HookOrder = append(n.HookOrder, twin.Hooked{
+				Family: h.Family, Hook: h.Hook, Device: h.Device, Priority: h.Priority, TableFamily: h.TableFamily, Table: h.Table,
+			})
+		}
+	}
 	for _, l := range doc.Topology.Links.Or(nil) {
 		n.Links = append(n.Links, twin.Link{
 			Index: l.Index, Name: l.Name, Kind: l.Kind, Type: l.Type, Group: l.Group, Master: l.Master, Up: l.Up, Loopback: l.Loopback,

@@ -219,3 +219,33 @@ func TestProveSnapshotCommand(t *testing.T) {
 		}
 	}
 }
+
+// Of chains of equal priority the one registered last runs first. Where the kernel told its order, the twin has it, whatever the
+// order of the tables.
+func TestTwinKeepsTheHookOrder(t *testing.T) {
+	requireTwin(t)
+	node := scenarioNode(t)
+	rules := `table inet a { chain c { type filter hook input priority 0; meta l4proto tcp reject with tcp reset; }; }
+table inet b { chain c { type filter hook input priority 0; meta l4proto tcp drop; }; }
+`
+	if err := node.Load(netfilter.NFTables, "", rules); err != nil {
+		t.Fatal(err)
+	}
+	for first, fate := range map[string]string{"a": "reset", "b": "dropped"} {
+		doc := readNode(t, node)
+		entries := []snapshot.HookEntry{}
+		for _, family := range []netfilter.Family{netfilter.IP, netfilter.IP6} {
+			for _, table := range []string{first, map[string]string{"a": "b", "b": "a"}[first]} {
+				entries = append(entries, snapshot.HookEntry{
+					Family: family, Hook: netfilter.Input, Function: "nft_do_chain_inet", Table: table, Chain: "c", TableFamily: netfilter.INET,
+				})
+			}
+		}
+		doc.NFTables.HookOrder = snapshot.Known(entries)
+		r := confirm(t, doc)
+		want := fmt.Sprintf("A ip eth0 %s\n", fate)
+		if r.Agreement != twin.Agrees || !strings.Contains(foretoldText(r), want) {
+			t.Errorf("%s first: want %q and agreement:\n%s", first, want, twinText(&twin.Document{Nodes: []twin.Result{*r}}))
+		}
+	}
+}

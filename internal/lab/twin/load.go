@@ -34,9 +34,9 @@ func (d *document) addAt(line string, p place) {
 	d.places[len(d.lines)] = p
 }
 
-// load loads the ruleset in the snapshot's order: of chains of equal priority the one registered last runs first.
+// load loads the ruleset in the snapshot's order, see [Twin.inOrder].
 func (t *Twin) load(ctx context.Context) error {
-	for _, d := range t.documents() {
+	for _, d := range t.inOrder(t.documents()) {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -31,6 +31,7 @@ type Node struct {
 	Rules     []PolicyRule
 	Sysctls   map[string]string // by dotted name, as [lab.Netns.Sysctl] takes it; of interest are those of [settings]
 	Ruleset   *netfilter.Ruleset
+	HookOrder []Hooked // empty: the snapshot does not tell
 }
 
 // Link is an interface.
