@@ -193,6 +193,7 @@ type socket struct {
 	fenceIn      int
 	fenceAddress net.HardwareAddr
 	count        byte
+	buf          [1 << 16]byte // of the last frame received
 }
 
 // fenceType is the Ethernet type for local experiments (IEEE 802).
@@ -278,10 +279,9 @@ func (s *socket) await(note func(int, gopacket.Packet)) error {
 	}
 }
 
-// receive returns the next frame and the link that it came in by, or nil when there is none yet.
+// receive returns the next frame and the link that it came in by, or nil when there is none yet. The frame is good until the next.
 func (s *socket) receive() ([]byte, int, error) {
-	buf := make([]byte, 1<<16)
-	n, from, err := unix.Recvfrom(s.fd, buf, 0)
+	n, from, err := unix.Recvfrom(s.fd, s.buf[:], 0)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
 		return nil, 0, nil
 	}
@@ -295,7 +295,7 @@ func (s *socket) receive() ([]byte, int, error) {
 	if !ok {
 		return nil, 0, nil
 	}
-	return buf[:n], link.Ifindex, nil
+	return s.buf[:n], link.Ifindex, nil
 }
 
 func (s *socket) drain() error {
