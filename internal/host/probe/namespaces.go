@@ -14,7 +14,8 @@ import (
 
 const (
 	pidsKept      = 8
-	insideLimit   = 4 << 20  // of one dump in a namespace, bytes of text
+	insideLimit   = 1 << 20  // of the links and addresses in a namespace, bytes of text; less where there are many
+	crowded       = 64 << 10 // less, that is
 	listingLimit  = 64 << 20 // of the lists of namespaces
 	maxCgroupText = 64 << 10
 )
@@ -330,6 +331,9 @@ func (r *reading) describe(ns *host.NamespaceEvidence, in *inside, files []strin
 		ns.Files[f.path] = r.file(f, fileLimit)
 	}
 	links, fault := decodeOutput[ipLink](in.output, "ip")
+	if fault != nil && (len(in.output.data) == insideLimit+1 || len(in.output.data) == crowded+1) {
+		fault = &host.Answer{Err: "ip: cut at the size limit"}
+	}
 	index := indexOf(links)
 	ns.Links = messagesOf(links, fault, func(l ipLink) ([]byte, error) { return linkMessage(l, index) })
 	ns.Addresses = (&dumps{}).addresses(links, fault)

@@ -405,3 +405,36 @@ func TestTools(t *testing.T) {
 		t.Errorf("one file takes %v", few)
 	}
 }
+
+// TestCrowdedNamespace: any user can fill a namespace of their own with links and addresses. That costs what is known about it, no more.
+func TestCrowdedNamespace(t *testing.T) {
+	labtest.Require(t, "root", "netns", "ip")
+	n, crowd := labtest.NewNetns(t), labtest.NewNetns(t)
+	var batch strings.Builder
+	for link := range 40 {
+		fmt.Fprintf(&batch, "link add crowd%d type ifb\n", link)
+		for i := range 220 {
+			fmt.Fprintf(&batch, "addr add 10.0.%d.%d/32 dev crowd%d\n", link, i, link)
+		}
+	}
+	_, err := crowd.Pipe(batch.String(), "ip", "-b", "-")
+	must(t, err)
+	sleeper := crowd.Command("sleep", "600")
+	must(t, crowd.Start(sleeper))
+	t.Cleanup(func() {
+		sleeper.Process.Kill()
+		sleeper.Wait()
+	})
+	inode, err := crowd.Inode()
+	must(t, err)
+	need := host.Need{Kind: host.Namespaces, Args: []string{"/proc/sys/net/netfilter/nf_conntrack_count"}}
+	list, err := host.ReadNamespaces(fetch(t, shell{netns: n, argv: []string{"dash", "-s"}}, host.Request{Needs: []host.Need{need}}).Answer(need))
+	must(t, err)
+	i := slices.IndexFunc(list, func(ns host.NamespaceEvidence) bool { return ns.Inode == inode })
+	if i < 0 || list[i].Links.Err != "ip: cut at the size limit" || string(list[i].Files[need.Args[0]].Data) != "0\n" {
+		if i < 0 {
+			t.Fatalf("the namespace is not among %d", len(list))
+		}
+		t.Errorf("%s, %d bytes; %+v", list[i].Links.Err, len(list[i].Links.Data), list[i].Files)
+	}
+}

@@ -65,7 +65,7 @@ func node(t testing.TB) (n *lab.Netns, containers []uint64) {
 		"ip route add throw 243.0.0.0/8 table 77", "ip route add 10.9.0.0/16 dev wg table 1000",
 		"ip nexthop add id 5 via 172.17.0.8 dev docker0", "ip route add 10.77.0.0/16 nhid 5",
 		"ip -6 route add default via 2001:db8::2 metric 7", "ip -6 route add blackhole 2001:db8:dead::/48",
-		"ip -6 route add 2001:db8:77::/64 nexthop via 2001:db8::3 nexthop via 2001:db8:1::2",
+		"ip -6 route add 2001:db8:77::/64 nexthop via 2001:db8::3 nexthop via 2001:db8::4",
 		"ip rule add fwmark 0x1/0xff table 77 priority 100", "ip rule add fwmark 0x5 table 1000 priority 101",
 		"ip rule add not from 10.0.0.0/8 to 192.0.2.7 iif veth1 lookup 1000 priority 200",
 		"ip rule add priority 300 blackhole", "ip rule add priority 310 goto 32766", "ip rule add priority 320 nop",
