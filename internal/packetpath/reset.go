@@ -17,6 +17,10 @@ func (w *walker) provoke(s *setup, stages []stage, classes []*class, remote bool
 		live[i] = &d
 	}
 	for _, c := range w.stages(s, stages, live) {
+		if c.written&rewritten != 0 { // it may not be the peer's connection any more that it resets
+			w.leaves = append(w.leaves, leaf{class: c, fate: fateDepends, reset: true, depends: rewrites})
+			continue
+		}
 		w.leaves = append(w.leaves, leaf{class: c, fate: fateReset, by: c.accept.id(), reset: true})
 	}
 	w.view.reset, w.view.remote = false, false
