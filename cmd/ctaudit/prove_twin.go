@@ -105,7 +105,9 @@ func twinText(d *twin.Document) string {
 
 func twinNodeText(b *strings.Builder, kernel string, r *twin.Result) {
 	fmt.Fprintf(b, "%s (Linux %s), rebuilt on Linux %s: %s\n", printable(r.Host), printable(r.Kernel), kernel, r.Agreement)
-	if len(r.Questions) > 0 {
+	if len(r.Questions) == 0 {
+		b.WriteString("\nno question of the audit concerns this node\n")
+	} else {
 		b.WriteString("\n")
 	}
 	t := table.NewWriter()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ctaudit/ctaudit/internal/facts"
 	"github.com/ctaudit/ctaudit/internal/lab/labtest"
+	"github.com/ctaudit/ctaudit/internal/lab/proof"
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 	"github.com/ctaudit/ctaudit/internal/policy"
 	"github.com/ctaudit/ctaudit/internal/report"
@@ -36,7 +37,7 @@ func TestScanProve(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := r.Hosts[0].Proof
-	if p == nil || len(p.Segments) != 28 || len(p.Twin) == 0 || p.Contradicted() != 0 {
+	if p == nil || len(p.Segments) != 4*len(proof.Injections()) || len(p.Twin) == 0 || p.Contradicted() != 0 {
 		t.Fatalf("proof %+v", p)
 	}
 	for _, q := range p.Twin {

@@ -279,7 +279,7 @@ func (s *socket) await(note func(int, gopacket.Packet)) error {
 	}
 }
 
-// receive returns the next frame and the link that it came in by, or nil when there is none yet. The frame is good until the next.
+// receive returns the next frame and the link that it came in by, or nil when there is none yet. It is good until the next.
 func (s *socket) receive() ([]byte, int, error) {
 	n, from, err := unix.Recvfrom(s.fd, s.buf[:], 0)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
