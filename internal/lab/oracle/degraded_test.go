@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
+	"testing"
 
+	"github.com/ctaudit/ctaudit/internal/lab"
+	"github.com/ctaudit/ctaudit/internal/lab/labtest"
 	"github.com/ctaudit/ctaudit/internal/lab/oracle"
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 	"github.com/ctaudit/ctaudit/internal/netfilter/xtables"
@@ -234,4 +238,54 @@ func alsoHolds(c *replay.Case, seed uint64) error {
 		}
 	}
 	return nil
+}
+
+// Each of these decides, and is not read: the answer must be left open.
+func TestUnreadAgreesWithTheKernel(t *testing.T) {
+	labtest.Require(t, "root", "netns", "afpacket", "nft", "iptables", "iptables-legacy")
+	const input = "type filter hook input priority 0;"
+	for name, lost := range map[string]struct {
+		text   string
+		forget func(*netfilter.Table)
+	}{
+		"table that rejects": {
+			"table inet t { chain a { " + input + " meta l4proto tcp reject with tcp reset; }; }\n" +
+				"table inet u { chain b { type filter hook input priority 50; drop; }; }\n",
+			func(t *netfilter.Table) { t.Incomplete, t.Chains = "not read", nil },
+		},
+		"set": {
+			"table inet t { set k { type inet_service; elements = { 30000 }; }; chain a { " + input + " tcp dport @k drop; }; }\n",
+			func(t *netfilter.Table) { t.Sets[0] = &netfilter.Set{Name: "k", Incomplete: "not read"} },
+		},
+		"chain": {
+			"table inet t { chain c { drop; }; chain a { " + input + " jump c; }; }\n",
+			func(t *netfilter.Table) {
+				t.Chains = slices.DeleteFunc(t.Chains, func(c *netfilter.Chain) bool { return c.Name == "c" })
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, err := freshBench()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			c := oracle.Case{Family: netfilter.IP, Documents: []oracle.Document{{Backend: netfilter.NFTables, Text: lost.text}}}
+			x := exchanged{loaded: c, universe: oracle.NewUniverse(b.Bench, netfilter.IP), probes: []lab.Probe{{Segment: lab.Segment{
+				Src: netip.AddrPortFrom(b.Sources(0, netfilter.IP).Addr().Next(), 443), Dst: netip.AddrPortFrom(b.Address(0, netfilter.IP), 30000),
+				Flags: lab.ACK, Seq: 1, Ack: 1000,
+			}}}}
+			if err := errors.Join(c.Exactly(b.Node), x.run(b)); err != nil {
+				t.Fatal(err)
+			}
+			r := x.replay(b.Bench, x.node, t.Name())
+			open := true
+			r.Asked = r.Asked[:1]
+			r.Asked[0].Undecided = &open
+			lost.forget(r.Node.Ruleset.Tables[slices.IndexFunc(r.Node.Ruleset.Tables, func(t *netfilter.Table) bool { return t.Name == "t" })])
+			if err := errors.Join(new(replay.Tally).Check(r), recorded.add(r)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
