@@ -6,9 +6,11 @@ import (
 
 // classes says which hosts the configuration treats alike: those that match the same Host lines, provided that nothing in
 // the blocks that apply to them depends on the name itself (HostName, tokens). What ssh -G says of one of them then holds
-// for all of them, but for the name. A Match line, whose conditions can be anything, forbids it for every host.
+// for all of them, but for the name. A Match line forbids it for every host, since its conditions can be anything; "all" is
+// none, alone or as distributions write it, behind "final" or "canonical".
 type classes struct {
 	never  bool
+	again  bool // the files are read a second time, for the name in lower case
 	blocks []block
 }
 
@@ -45,7 +47,13 @@ func (c *classes) line(line string) bool {
 	key, value := keyword(line)
 	switch key {
 	case "match":
-		return false
+		condition := strings.Fields(strings.ToLower(value))
+		if len(condition) == 0 || len(condition) > 2 || condition[len(condition)-1] != "all" {
+			return false
+		}
+		c.again = c.again || len(condition) == 2
+		c.blocks = append(c.blocks, block{})
+		return len(condition) == 1 || condition[0] == "final" || condition[0] == "canonical"
 	case "include":
 		return !strings.ContainsAny(value, "%$")
 	case "host":
@@ -84,7 +92,7 @@ func dependsOnName(key, value string) bool {
 
 // of names the class of a host; ok is false where the host must be asked for by itself.
 func (c *classes) of(h hop) (class string, ok bool) {
-	if c.never {
+	if c.never || c.again && strings.ToLower(h.name) != h.name {
 		return "", false
 	}
 	for _, o := range h.options {

@@ -22,6 +22,7 @@ type Client struct {
 	agents   agents
 	jumps    jumps
 	programs programs
+	scripts  scripts
 
 	mu     sync.Mutex
 	dbs    map[string]*knownHosts
@@ -193,7 +194,7 @@ func (c *Client) fetch(ctx context.Context, t Target, req host.Request) (*host.E
 		return nil, err
 	}
 	nonce := newNonce()
-	script, err := c.compose(req, nonce)
+	script, err := c.scriptFor(req, nonce)
 	if err != nil {
 		return nil, configError(ctx, err)
 	}

@@ -30,15 +30,17 @@ func TestSharedConfigurations(t *testing.T) {
 		options []string
 		runs    int // at most, for the twelve hosts below; one more is for the defaults
 	}{
-		"nothing":         {"", nil, 2},
-		"blocks":          {"Include " + dir + "/more.conf\nHost db? web1\n User=postgres\n IdentityFile ~/.ssh/db\nHost *\n IdentitiesOnly yes\n ControlPath ~/.ssh/%C\n", nil, 8},
-		"name in a file":  {"Host db*\n UserKnownHostsFile ~/known_%h\n", nil, 6},
-		"host name":       {"Host db*\n HostName %h.internal\nHost DB2\n HostName = other\n", nil, 8},
-		"match":           {"Match host web*\n User matched\n", nil, 13},
-		"option":          {"", []string{"HostName=%h.internal"}, 13},
-		"plain option":    {"", []string{"User=me", "Port=23"}, 2},
-		"quoted patterns": {"Host \"web1\"\n User quoted\n", nil, 13},
-		"jump":            {"Host db*\n ProxyJump gate,%h-gate\nHost web*\n ProxyJump gate\n", nil, 8},
+		"nothing":          {"", nil, 2},
+		"blocks":           {"Include " + dir + "/more.conf\nHost db? web1\n User=postgres\n IdentityFile ~/.ssh/db\nHost *\n IdentitiesOnly yes\n ControlPath ~/.ssh/%C\n", nil, 8},
+		"name in a file":   {"Host db*\n UserKnownHostsFile ~/known_%h\n", nil, 6},
+		"host name":        {"Host db*\n HostName %h.internal\nHost DB2\n HostName = other\n", nil, 8},
+		"match":            {"Match host web*\n User matched\n", nil, 13},
+		"match all":        {"Host web*\n User www\nHost DB2\n User two\nMatch final all\n Compression yes\nMatch all\n IdentitiesOnly yes\n", nil, 6},
+		"match final host": {"Match final host web1\n User matched\n", nil, 13},
+		"option":           {"", []string{"HostName=%h.internal"}, 13},
+		"plain option":     {"", []string{"User=me", "Port=23"}, 2},
+		"quoted patterns":  {"Host \"web1\"\n User quoted\n", nil, 13},
+		"jump":             {"Host db*\n ProxyJump gate,%h-gate\nHost web*\n ProxyJump gate\n", nil, 8},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := write("config", tt.text)

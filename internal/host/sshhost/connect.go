@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -210,9 +211,13 @@ func loginError(l *login, cfg *config, err error) error {
 	default:
 		e.Err = fmt.Errorf("no key to log in with as %s", who)
 	}
-	if len(l.ids.why) > 0 {
-		e.Err = fmt.Errorf("%w (%s)", e.Err, strings.Join(l.ids.why, "; "))
-		e.Hint = loginHint(l.ids.why, e.Hint)
+	why := l.ids.why
+	if len(shown) == 0 && l.ids.agent != "" {
+		why = append(slices.Clone(why), l.ids.agent)
+	}
+	if len(why) > 0 {
+		e.Err = fmt.Errorf("%w (%s)", e.Err, strings.Join(why, "; "))
+		e.Hint = loginHint(why, e.Hint)
 	}
 	return e
 }

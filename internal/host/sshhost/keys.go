@@ -119,7 +119,8 @@ type identity struct {
 type identities struct {
 	list  []identity
 	why   []string
-	token bool // a key on a FIDO token is configured, and no agent has it
+	agent string // why the agent gave no key
+	token bool   // a key on a FIDO token is configured, and no agent has it
 }
 
 // identities collects keys in ssh's order (sshconnect2.c, pubkey_prepare): certificates, then the agent's keys that are
@@ -154,9 +155,7 @@ func (c *Client) identities(ctx context.Context, t Target, cfg *config) (*identi
 			ids.token = ids.token || k.token
 		}
 	}
-	if why != "" {
-		ids.why = append(ids.why, why)
-	}
+	ids.agent = why
 	return ids, nil
 }
 

@@ -2,7 +2,6 @@ package sshhost
 
 import (
 	"bytes"
-	"crypto/hmac"
 	"crypto/sha1"
 	"encoding/base64"
 	"errors"
@@ -114,7 +113,7 @@ func (k *knownKey) hashed(hosts []string) *knownKey {
 	var err1, err2 error
 	k.salt, err1 = base64.StdEncoding.DecodeString(parts[2])
 	k.hash, err2 = base64.StdEncoding.DecodeString(parts[3])
-	if err1 != nil || err2 != nil || len(k.hash) != sha1.Size {
+	if err1 != nil || err2 != nil || len(k.hash) != sha1.Size || len(k.salt) > sha1.BlockSize {
 		return nil
 	}
 	return k
@@ -122,24 +121,60 @@ func (k *knownKey) hashed(hosts []string) *knownKey {
 
 func (k *knownKey) matches(name string) bool {
 	if k.hash != nil {
-		mac := hmac.New(sha1.New, k.salt)
-		mac.Write([]byte(name))
-		return hmac.Equal(mac.Sum(nil), k.hash)
+		return hashOf(k.salt, name) == [sha1.Size]byte(k.hash)
 	}
 	return matchHost(k.patterns, name)
 }
 
-// lookup finds the lines for a name ("host", "[host]:port"), in the order of plain names first.
+// hashOf is HMAC-SHA1 (RFC 2104) of a name, without the allocations of crypto/hmac: each host is held against every hashed
+// line that nobody has matched yet.
+func hashOf(salt []byte, name string) [sha1.Size]byte {
+	var pad [sha1.BlockSize]byte
+	var room [512]byte // on the stack, for every name that DNS has
+	buf := room[:0]
+	copy(pad[:], salt)
+	for i := range pad {
+		buf = append(buf, pad[i]^0x36)
+	}
+	inner := sha1.Sum(append(buf, name...))
+	buf = buf[:0]
+	for i := range pad {
+		buf = append(buf, pad[i]^0x5c)
+	}
+	return sha1.Sum(append(buf, inner[:]...))
+}
+
+// lookup finds the lines for a name ("host", "[host]:port"). A hashed line is one name's alone, so the one that matches
+// becomes a plain one.
 func (db *knownHosts) lookup(name string) []*knownKey {
 	db.mu.RLock()
-	defer db.mu.RUnlock()
 	found := slices.Clone(db.plain[name])
+	var opened []*knownKey
 	for _, k := range db.others {
-		if k.matches(name) {
-			found = append(found, k)
+		if !k.matches(name) {
+			continue
+		}
+		found = append(found, k)
+		if k.hash != nil {
+			opened = append(opened, k)
 		}
 	}
+	db.mu.RUnlock()
+	if len(opened) > 0 {
+		db.open(name, opened)
+	}
 	return found
+}
+
+func (db *knownHosts) open(name string, lines []*knownKey) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for _, k := range lines {
+		if i := slices.Index(db.others, k); i >= 0 {
+			db.others = slices.Delete(db.others, i, i+1)
+			db.plain[name] = append(db.plain[name], k)
+		}
+	}
 }
 
 // keysOf are the plain keys among lines.

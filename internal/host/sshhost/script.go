@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -24,8 +25,37 @@ func greet(nonce string) string { return fmt.Sprintf("printf '\\nctaudit-shell %
 const ownCtaudit = `if (PATH=$PATH:/usr/local/bin:/usr/local/sbin; command -v ctaudit && printf %%s %s | ctaudit evidence >&3) 3>&1 >/dev/null 2>&1; then exit 0; fi
 `
 
-// compose is the script for a request. It is text without the target in it, so hosts with the same request differ in the
-// nonce alone.
+// scripts keeps the script of the last request. Hosts with the same request differ in the nonce alone, and writing the script
+// anew for each would cost a tenth of a connection.
+type scripts struct {
+	mu    sync.Mutex
+	req   host.Request
+	nonce string
+	text  []byte
+}
+
+// scriptFor is what to send for a request.
+func (c *Client) scriptFor(req host.Request, nonce string) ([]byte, error) {
+	c.scripts.mu.Lock()
+	defer c.scripts.mu.Unlock()
+	s := &c.scripts
+	if s.text == nil || !sameRequest(s.req, req) {
+		text, err := c.compose(req, nonce)
+		if err != nil {
+			return nil, err
+		}
+		s.req, s.nonce, s.text = host.Request{Needs: slices.Clone(req.Needs), Sample: req.Sample}, nonce, text
+	}
+	return bytes.ReplaceAll(s.text, []byte(s.nonce), []byte(nonce)), nil
+}
+
+func sameRequest(a, b host.Request) bool {
+	return a.Sample == b.Sample && slices.EqualFunc(a.Needs, b.Needs, func(a, b host.Need) bool {
+		return a.Kind == b.Kind && a.Limit == b.Limit && a.Sampled == b.Sampled && a.Only == b.Only && slices.Equal(a.Args, b.Args)
+	})
+}
+
+// compose writes the script for a request.
 func (c *Client) compose(req host.Request, nonce string) ([]byte, error) {
 	var b bytes.Buffer
 	if c.opts.Reader == Push {

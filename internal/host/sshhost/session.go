@@ -42,7 +42,7 @@ func follow(r io.Reader, cut func()) *tail {
 	t := &tail{done: make(chan struct{})}
 	go func() {
 		defer close(t.done)
-		if n, _ := io.Copy(t, io.LimitReader(r, maxStderr)); n == maxStderr {
+		if n, _ := io.CopyBuffer(t, io.LimitReader(r, maxStderr), make([]byte, stderrKept)); n == maxStderr {
 			cut()
 		}
 	}()

@@ -200,9 +200,6 @@ func (k *talk) broken(ctx context.Context, err error) error {
 		return &Error{Stage: StageRead, Err: context.Cause(ctx)}
 	}
 	e := &Error{Stage: StageRead, Err: errors.New(printable(err.Error(), 400))}
-	if errors.Is(err, served.ErrTooLong) {
-		e.Hint = "--max-output raises the limit."
-	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		stderr := k.sh.errs.whole()
 		e.Err = fmt.Errorf("the answer ends early%s", exited(k.sh.wait()))
