@@ -42,11 +42,15 @@ func (d *Document) Ruleset() *netfilter.Ruleset {
 	return rs
 }
 
+// ToolOnly is the Incomplete of an iptables-nft table as nft prints it, which names the extensions in it and no more. It is
+// whole once iptables-nft-save has said the rest.
+const ToolOnly = "nft does not print what its iptables extensions say, and iptables-nft-save was not read"
+
 func preferText(text, wire *netfilter.Table) *netfilter.Table {
 	if text.Incomplete != "" {
 		return wire
 	}
-	if wire.Incomplete != "" {
+	if wire.Incomplete != "" && wire.Incomplete != ToolOnly {
 		return text
 	}
 	if why := disagreement(text, wire); why != "" {

@@ -116,6 +116,7 @@ func (w *walker) dynset() bool {
 	name := w.shared.text(a.at[1])
 	key := "?"
 	if set := w.sets[name]; set != nil {
+		set.set.Dynamic = true // whether it has the flag or only a timeout
 		if start, ok := word(a.u32(4)); ok {
 			key = w.concatText(start, set.keyLen)
 		}

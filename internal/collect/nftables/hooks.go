@@ -18,7 +18,7 @@ const (
 // hookOrder reads the functions registered at each hook, in running order: the dump has them in that order, hook by hook.
 func hookOrder(a *host.Answer) (snapshot.Value[[]snapshot.HookEntry], []snapshot.Missing) {
 	type value = snapshot.Value[[]snapshot.HookEntry]
-	if a.Absent {
+	if a.Absent || a.Err == host.NoNetlink { // as on a kernel that cannot say
 		return snapshot.Absent[[]snapshot.HookEntry](), nil
 	}
 	why := a.Err

@@ -33,15 +33,15 @@ func (w *walker) iptables(comment string) (text string, ok bool) {
 	if comment != "" {
 		t.tail = append(t.tail, "-m comment --comment", xtQuote(comment))
 	}
-	w.line = w.line[:0]
+	w.written = w.written[:0]
 	for _, part := range [...]words{t.head[:], t.tail, {t.target}} {
 		for _, s := range part {
 			if s != "" {
-				w.line = append(append(w.line, s...), ' ')
+				w.written = append(append(w.written, s...), ' ')
 			}
 		}
 	}
-	return strings.ToValidUTF8(string(bytes.TrimSuffix(w.line, []byte{' '})), "\ufffd"), true
+	return strings.ToValidUTF8(string(bytes.TrimSuffix(w.written, []byte{' '})), "\ufffd"), true
 }
 
 func (t *ipt) item(it *item) bool {
@@ -66,6 +66,10 @@ func (t *ipt) item(it *item) bool {
 	case nf.Assign: // MARK in newer versions
 		if op.Field == nf.Mark && op.From == "" && op.Map == "" {
 			t.target = fmt.Sprintf("-j MARK --set-xmark 0x%x/0x%x", op.Xor.Lo, ^uint32(op.And.Lo))
+			return true
+		}
+		if op.Field == "meta.nftrace" && op.Xor == nf.Num(1) && op.From == "" && op.Map == "" {
+			t.target = "-j TRACE"
 			return true
 		}
 	}

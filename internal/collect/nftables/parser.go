@@ -40,6 +40,7 @@ type parser struct {
 	overran   bool       // the host said which sets it cut
 	last      *tableInfo // of the last message: dumps come table by table
 	lastChain *nf.Chain
+	unread    int // expressions that were not understood, of the text reader
 }
 
 type tableKey struct {

@@ -92,6 +92,12 @@ type setInfo struct {
 	ends     []endpoint // of a set of intervals over one field, until all elements are in
 	count    int
 	done     bool
+
+	// Of the text reader: the elements of a set without types, which the first rule that uses it tells (settle).
+	late     []rawElement
+	infer    bool
+	listed   bool // --debug printed it
+	declared bool // the JSON has it
 }
 
 // endpoint is one element of an interval set as the kernel keeps it: intervals are half-open, and the end is an element.
@@ -266,6 +272,11 @@ func (p *parser) addElement(s *setInfo, a *attrs) string {
 			return "its elements are garbled"
 		}
 	}
+	return p.addKeys(s, e, key, end)
+}
+
+// addKeys appends an element whose key reaches from key to end, field by field.
+func (p *parser) addKeys(s *setInfo, e nf.Element, key, end []byte) string {
 	if len(s.set.Elements) >= MaxElements {
 		return fmt.Sprintf("it has more than %d elements", MaxElements)
 	}

@@ -34,7 +34,14 @@ type walker struct {
 	counters *nf.Counters
 	a, b     attrs // scratch, like the next two
 	tail     words
-	line     []byte
+	written  []byte
+
+	// Of the text reader, for the rule that is read: its JSON, and what the register of a line is used for behind it.
+	parser    *parser
+	json      []byte
+	plainKeys bool // the rule's anonymous sets hold no ranges
+	wanted    string
+	nameless  bool // nft printed no more of an extension than its name
 }
 
 func (w *walker) reset() {
