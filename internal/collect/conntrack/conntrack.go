@@ -127,7 +127,8 @@ const (
 
 // stats takes conntrack's statistics from ctnetlink, which knows the newest counters, and adds those that only /proc shows. Without ctnetlink, /proc has most of them. Absent: the kernel tracks no connections.
 func (r *reader) stats() (total snapshot.Value[map[string]uint64], perCPU []map[string]uint64, source string) {
-	netlink, lost := collect.Parse(r.answer(sampled(host.Netlink, host.DumpCTStats)), r.reading+"conntrack statistics (netlink)", parseDump)
+	dump := r.answer(sampled(host.Netlink, host.DumpCTStats))
+	netlink, lost := collect.Parse(dump, r.reading+"conntrack statistics (netlink)", parseDump)
 	proc, lostProc := collect.Parse(r.answer(sampled(host.File, pathStat)), r.reading+"conntrack statistics ("+pathStat+")", parseStat)
 	fromNetlink, ok := netlink.Get()
 	fromProc, okProc := proc.Get()
@@ -136,10 +137,13 @@ func (r *reader) stats() (total snapshot.Value[map[string]uint64], perCPU []map[
 		addExpectations(fromNetlink, fromProc)
 		return snapshot.Known(sum(fromNetlink)), fromNetlink, sourceNetlink
 	case okProc:
-		if !r.answer(sampled(host.Netlink, host.DumpCTStats)).Denied { // /proc serves the unprivileged as well as netlink serves root
+		// /proc serves the unprivileged, and a shell, as well as netlink serves root: it has the same counters by other names.
+		if !dump.Denied && dump.Err != host.NoNetlink {
 			r.missing = append(r.missing, lost...)
 		}
 		return snapshot.Known(sum(fromProc)), fromProc, sourceProc
+	case dump.Err == host.NoNetlink && proc.IsAbsent() && r.answer(sampled(host.File, pathCount)).Absent:
+		return snapshot.Absent[map[string]uint64](), nil, "" // no conntrack here, and a shell cannot ask for more
 	}
 	r.missing = append(append(r.missing, lost...), lostProc...)
 	if netlink.IsUnreadable() {
