@@ -21,36 +21,41 @@ func bothBoxes(a, b *box) box {
 	return p.box
 }
 
-// vmap carries out a verdict map: each element's part goes its own way, the rest goes on to the next rule.
-func (r *ruleRun) vmap(s *cstep, c *class) {
+// vmap carries out a verdict map: each element's part goes its own way, that of a "continue" on within the rule, and the rest
+// to the next rule. Source: net/netfilter/nft_lookup.c, nft_lookup_eval(); nf_tables_core.c, nft_do_chain().
+func (r *ruleRun) vmap(s *cstep, c *class, out []*class) []*class {
 	r.box = nil
 	r.dirty++
 	choices, ok := r.boxes(s.vmap.fields, s.vmap.set, c)
 	if !ok {
-		r.anyVerdict(s, c)
-		return
+		return r.anyVerdict(s, c, out)
 	}
 	for i := range choices {
 		if c == nil {
-			return
+			return out
 		}
 		var hit *class
-		if hit, c = cutClass(c, &choices[i].box); hit == nil {
-			continue
-		}
-		if v := choices[i].verdict; v != nil {
-			r.verdict(v, hit)
-		} else {
-			r.next = append(r.next, hit)
+		if hit, c = cutClass(c, &choices[i].box); hit != nil {
+			out = r.chosen(choices[i].verdict, hit, out)
 		}
 	}
 	if c != nil {
 		r.next = append(r.next, c)
 	}
+	return out
+}
+
+// chosen carries out what a verdict map has for a class.
+func (r *ruleRun) chosen(v *netfilter.Verdict, c *class, out []*class) []*class {
+	if v == nil || v.Kind == netfilter.Continue {
+		return append(out, c)
+	}
+	r.verdict(v, c)
+	return out
 }
 
 // anyVerdict is a verdict map whose key cannot be told: each verdict in it may be the packet's, or none.
-func (r *ruleRun) anyVerdict(s *cstep, c *class) {
+func (r *ruleRun) anyVerdict(s *cstep, c *class, out []*class) []*class {
 	verdicts := make([]netfilter.Verdict, 0, 4)
 	all := s.vmap.set.Elements
 	if s.vmap.set.CatchAll != nil {
@@ -60,7 +65,7 @@ func (r *ruleRun) anyVerdict(s *cstep, c *class) {
 		if v := all[i].Verdict; v != nil && !slices.Contains(verdicts, *v) {
 			if verdicts = append(verdicts, *v); len(verdicts) > 32 {
 				r.lost(c, s.text+": too many verdicts to follow")
-				return
+				return out
 			}
 		}
 	}
@@ -69,9 +74,10 @@ func (r *ruleRun) anyVerdict(s *cstep, c *class) {
 		part := rest
 		text := strings.TrimSpace(s.text + ": " + string(verdicts[i].Kind) + " " + verdicts[i].Chain)
 		part.state, rest.state = rest.with(text, true, max(fresh, s.vmap.sure)), rest.with(text, false, max(fresh, s.vmap.sure))
-		r.verdict(&verdicts[i], &part)
+		out = r.chosen(&verdicts[i], &part, out)
 	}
 	r.next = append(r.next, &rest)
+	return out
 }
 
 // special carries out the targets that may end the packet's way.

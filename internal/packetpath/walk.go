@@ -134,8 +134,7 @@ func (r *ruleRun) step(s *cstep, c *class, out []*class) []*class {
 		r.verdict(&s.verdict, c)
 		return out
 	case doVMap:
-		r.vmap(s, c)
-		return out
+		return r.vmap(s, c, out)
 	}
 	return r.effect(s, c, out)
 }
