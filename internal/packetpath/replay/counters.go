@@ -48,7 +48,7 @@ func (c *Counts) Take(a *packetpath.Answer, packets []Packet) {
 
 // Check compares all rules that drop. It says what is wrong, or "".
 func (c *Counts) Check() string {
-	if c.off || tied(c.ruleset) {
+	if c.off || tied(c.ruleset) || answersItself(c.ruleset) {
 		return ""
 	}
 	for _, t := range c.ruleset.Tables {
@@ -86,6 +86,15 @@ func tied(r *netfilter.Ruleset) bool {
 		}
 	}
 	return false
+}
+
+// answersItself reports a SYNPROXY: it sends segments of its own, which rules count too.
+func answersItself(r *netfilter.Ruleset) bool {
+	return slices.ContainsFunc(r.Tables, func(t *netfilter.Table) bool {
+		return slices.ContainsFunc(t.Chains, func(ch *netfilter.Chain) bool {
+			return slices.ContainsFunc(ch.Rules, func(r *netfilter.Rule) bool { return strings.Contains(strings.ToLower(r.Text), "synproxy") })
+		})
+	})
 }
 
 func (c *Counts) rule(t *netfilter.Table, ch *netfilter.Chain, r *netfilter.Rule) string {
