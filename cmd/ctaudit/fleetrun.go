@@ -93,12 +93,19 @@ func (r *fleetRun) all(ctx context.Context, targets []fleet.Target) error {
 		var full *journal.WriteError
 		switch {
 		case errors.As(out.Err, &full):
-			broken = unwritten(withHint(full, "what was noted before is kept: make room, and go on with --resume"))
+			broken = unwritten(withHint(full, r.roomHint()))
 		case !out.Interrupted:
 			p.host(&out.Value.Host)
 		}
 	}
 	return errors.Join(broken, r.reach.close())
+}
+
+func (r *fleetRun) roomHint() string {
+	if r.ff.notSaved {
+		return "name a --journal where there is room, or another folder for temporary files with TMPDIR"
+	}
+	return "what was noted before is kept: make room, and go on with --resume"
 }
 
 // todo leaves out what the journal has, or with --retry-unreachable what it has an audit of.
