@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -494,4 +495,66 @@ func BenchmarkFleetProcess(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkFleetReport makes the reports of a journal of so many hosts, in a process of its own: what BenchmarkFleetProcess does when
+// the last host has ended.
+func BenchmarkFleetReport(b *testing.B) {
+	program, dir := playedProgram(b), b.TempDir()
+	if out, err := program("fleet", "-q", "-i", inventoryOf(b, "docker-1", "dualstack-1", "bare-1", "down-1"), "--journal", dir+"/few").CombinedOutput(); exitOf(err) != exitFindings {
+		b.Fatalf("%v: %s", err, out)
+	}
+	multiply(b, dir+"/few", dir+"/many", *fleetHostCount)
+	b.ResetTimer()
+	for b.Loop() {
+		cmd := program("merge", "-q", dir+"/many", "-o", "json="+dir+"/r.json", "-o", "sarif="+dir+"/r.sarif", "-o", "junit="+dir+"/r.xml")
+		if out, err := cmd.CombinedOutput(); exitOf(err) != exitFindings {
+			b.Fatalf("%v: %s", err, out)
+		}
+		usage, _ := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+		cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+		b.ReportMetric(float64(usage.Maxrss)/1024, "MiB-resident")
+		b.ReportMetric(float64(cpu.Microseconds())/1000/float64(*fleetHostCount), "cpu-ms/host")
+	}
+}
+
+// multiply writes a journal of n hosts that are like those of another.
+func multiply(b *testing.B, from, to string, n int) {
+	few, err := journal.Open(from)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer few.Close()
+	h := few.Header()
+	h.Hosts = nil
+	var all []journal.Entry
+	for e, err := range few.Entries() {
+		if err != nil {
+			b.Fatal(err)
+		}
+		all = append(all, e)
+	}
+	for i := range n {
+		h.Hosts = append(h.Hosts, fmt.Sprintf("host-%06d", i))
+	}
+	many, err := journal.Create(to, h)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer many.Close()
+	var wg sync.WaitGroup // a hundred share an fsync; this process stays small, or the one under measurement would begin with its size
+	for i, name := range h.Hosts {
+		e := all[i%len(all)]
+		e.Report = bytes.ReplaceAll(e.Report, []byte(`"name":"`+e.Host+`"`), []byte(`"name":"`+name+`"`))
+		e.Host = name
+		wg.Go(func() {
+			if err := many.Append(e); err != nil {
+				b.Error(err)
+			}
+		})
+		if i%100 == 99 {
+			wg.Wait()
+		}
+	}
+	wg.Wait()
 }
