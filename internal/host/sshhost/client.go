@@ -1,6 +1,7 @@
 package sshhost
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -164,7 +165,7 @@ func (c *Client) route(ctx context.Context, t Target) (*route, error) {
 	if c.opts.System {
 		r.system = "asked for"
 	} else if r.system = systemReason(r.cfg); r.system == "" {
-		r.system = c.keysNeedSystem(ctx, t, r.cfg)
+		r.system = cmp.Or(c.jumpsNeedSystem(ctx, r.cfg), c.keysNeedSystem(ctx, t, r.cfg))
 	}
 	if r.system != "" && c.resolver.ssh == "" {
 		return nil, configError(ctx, fmt.Errorf("%s needs the ssh program, which is not in PATH", r.system))

@@ -132,6 +132,9 @@ func (c *Client) hostKeys(t Target, cfg *config) (*hostKeys, error) {
 	if v := cfg.one("stricthostkeychecking"); v == "no" || v == "false" || v == "off" {
 		c.say(t.Name, "StrictHostKeyChecking "+v+" is not followed: host keys are always checked")
 	}
+	if len(user) == 0 && h.policy == AcceptNew {
+		c.say(t.Name, "UserKnownHostsFile none: the keys of new hosts are accepted, and noted nowhere")
+	}
 	revoked, err := cfg.files("revokedhostkeys")
 	if err != nil {
 		return nil, err

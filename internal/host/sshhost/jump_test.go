@@ -72,6 +72,12 @@ func TestSystem(t *testing.T) {
 	if len(lines) != 1 || lines[0] != "node: goes through the system's ssh: ProxyCommand" {
 		t.Errorf("have %q", lines)
 	}
+	lines = nil
+	behind := fmt.Sprintf("Host gate\nHostName 127.0.0.1\nPort %d\nProxyCommand busybox nc %%h %%p\n", s.Port)
+	root(t, client(t, sshhost.Options{ConfigFile: s.Config(t, behind), Log: note}), withJump(target(s), "gate"))
+	if len(lines) != 1 || lines[0] != "node: goes through the system's ssh: ProxyCommand of the jump host gate" {
+		t.Errorf("have %q", lines)
+	}
 	strange := sshtest.KnownHost(s.Addr(), s.Key.Signer)
 	refused(t, client(t, sshhost.Options{ConfigFile: sshtest.Config(t, s.Key.Path, "", proxy, "StrictHostKeyChecking no")}), target(s), sshhost.StageHostKey, "host key is known")
 	refused(t, client(t, sshhost.Options{ConfigFile: sshtest.Config(t, s.Key.Path, strange, proxy), HostKeyPolicy: sshhost.AcceptNew}), target(s), sshhost.StageHostKey, "Offending")

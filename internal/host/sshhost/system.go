@@ -15,6 +15,28 @@ import (
 	"time"
 )
 
+// jumpsNeedSystem says which of a host's jump hosts needs the system's ssh, which then does the whole chain. What else is wrong
+// with one is said when it is connected to.
+func (c *Client) jumpsNeedSystem(ctx context.Context, cfg *config) string {
+	for range maxJumps {
+		chain := cfg.set("proxyjump")
+		if chain == "" {
+			return ""
+		}
+		h, err := lastHop(chain)
+		if err != nil {
+			return ""
+		}
+		if cfg, err = c.resolver.resolve(ctx, h); err != nil {
+			return ""
+		}
+		if why := systemReason(cfg); why != "" {
+			return fmt.Sprintf("%s of the jump host %s", why, printable(h.name, 120))
+		}
+	}
+	return ""
+}
+
 // keysNeedSystem says why the keys of a host need the system's ssh: one on a FIDO token that no agent has, or none at all
 // where Kerberos may do.
 func (c *Client) keysNeedSystem(ctx context.Context, t Target, cfg *config) string {
