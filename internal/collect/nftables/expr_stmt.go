@@ -38,7 +38,11 @@ func (w *walker) statement(name string, data []byte) bool {
 	case "flow_offload": // TABLE_NAME 1
 		return a.only(1) && w.stmt("flow", "add @"+w.shared.text(a.at[1]))
 	case "synproxy": // MSS 1, WSCALE 2, FLAGS 3
-		return a.only(3) && w.stmt("synproxy", fmt.Sprintf("mss %d wscale %d flags %#x", a.u16(1), a.u8(2), a.u32(3)))
+		args := fmt.Sprintf("mss %d wscale %d", a.u16(1), a.u8(2))
+		if a.has(3) { // nft prints none
+			args += fmt.Sprintf(" flags %#x", a.u32(3))
+		}
+		return a.only(3) && w.stmt("synproxy", args)
 	case "dup": // SREG_ADDR 1, SREG_DEV 2
 		return a.only(2) && w.stmt("dup", w.regText("to", 1)+w.regText(" device", 2))
 	case "fwd": // SREG_DEV 1, SREG_ADDR 2, NFPROTO 3
