@@ -78,6 +78,7 @@ type tally struct {
 	replay.Tally
 	cases, refused, counters int
 	once                     bool // ask each question once, and nothing else
+	part, opaque             int  // of the text reader: rulesets that it says it read in part, and opaque rules
 }
 
 // exchanged is a ruleset that was loaded, what was sent, and what the kernel did.
@@ -257,6 +258,7 @@ func missing(doc *snapshot.Document) []snapshot.Missing {
 // add sums up another tally.
 func (t *tally) add(o *tally) {
 	t.cases, t.refused, t.counters = t.cases+o.cases, t.refused+o.refused, t.counters+o.counters
+	t.part, t.opaque = t.part+o.part, t.opaque+o.opaque
 	t.Add(&o.Tally)
 }
 
@@ -264,6 +266,9 @@ func (t *tally) add(o *tally) {
 func (t *tally) report(tt *testing.T) {
 	tt.Logf("%d rulesets (%d refused), %d segments, %d of them answered by a RST, %d undecided; %d counters of dropping rules",
 		t.cases, t.refused, t.Packets, t.Resets, t.Undecided, t.counters)
+	if t.part+t.opaque > 0 {
+		tt.Logf("the text reader reads %d rulesets in part and calls %d rules opaque", t.part, t.opaque)
+	}
 	for _, text := range slices.Sorted(maps.Keys(t.Assumed)) {
 		tt.Logf("undecided %6d times: %s", t.Assumed[text], text)
 	}
