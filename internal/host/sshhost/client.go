@@ -118,14 +118,17 @@ func (n *node) Fetch(ctx context.Context, req host.Request) (*host.Evidence, err
 
 // finish turns what went wrong into what callers are told.
 func finish(ctx context.Context, t Target, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
 	var e *Error
 	if !errors.As(err, &e) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		e = &Error{Stage: StageRead, Err: err}
 	}
 	told := *e
+	if ctx.Err() != nil {
+		told.Err, told.Hint = ctx.Err(), "" // what the connection made of its sudden end says nothing
+	}
 	told.Target = printable(t.Name, 200)
 	if told.Target == "" {
 		told.Target = printable(t.Address, 200)

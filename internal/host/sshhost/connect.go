@@ -63,6 +63,7 @@ func (c *Client) handshake(ctx context.Context, raw net.Conn, t Target, cfg *con
 		raw.Close()
 		return nil, err
 	}
+	conf.BannerCallback = l.listen(raw)
 	inner, channels, requests, err := ssh.NewClientConn(w, cfg.address(), conf)
 	if err == nil && !stop() {
 		inner.Close() // the time was over just now
@@ -97,6 +98,9 @@ func (c *Client) prepare(ctx context.Context, t Target, cfg *config) (*hostKeys,
 	if err != nil {
 		return nil, nil, nil, &Error{Stage: StageConfig, Err: err}
 	}
+	if ctx.Err() != nil && ids.agent != "" { // nobody has waited for the server
+		return nil, nil, nil, &Error{Stage: StageLogin, Err: fmt.Errorf("%w: %s", errTimeout, ids.agent)}
+	}
 	l := &login{ctx: ctx, ids: ids}
 	if cfg.explicit("pubkeyacceptedalgorithms") {
 		l.allowed = cfg.list("pubkeyacceptedalgorithms")
@@ -108,15 +112,19 @@ func (c *Client) prepare(ctx context.Context, t Target, cfg *config) (*hostKeys,
 		ClientVersion:     "SSH-2.0-ctaudit",
 	}
 	conf.Config, _ = transport(cfg)
-	banner := 0
-	conf.BannerCallback = func(message string) error {
-		if banner += len(message) + 1; banner > maxBanner {
-			return errBanner
+	conf.Auth = []ssh.AuthMethod{ssh.PublicKeysCallback(l.signers)}
+	return keys, l, conf, nil
+}
+
+// listen is the ssh.BannerCallback. A banner without end is hung up on, and no error of ours: the library would leave off in the
+// middle of the stream, and its reader, which waits for somebody to take what it has read, would stay for ever.
+func (l *login) listen(raw net.Conn) ssh.BannerCallback {
+	return func(message string) error {
+		if l.heard += len(message) + 1; l.heard > maxBanner {
+			raw.Close()
 		}
 		return nil
 	}
-	conf.Auth = []ssh.AuthMethod{ssh.PublicKeysCallback(l.signers)}
-	return keys, l, conf, nil
 }
 
 var errBanner = errors.New("the server's banner does not end")
@@ -160,14 +168,14 @@ func (c *Client) handshakeError(ctx context.Context, w *wire, keys *hostKeys, l 
 	case late && first == "":
 		return &Error{Stage: StageLogin, Err: fmt.Errorf("%w: nothing came from %s in %s", errTimeout, printable(cfg.address(), 120), c.opts.Login)}
 	case !strings.Contains(first, "SSH-") && first != "":
-		return &Error{Stage: StageLogin, Err: fmt.Errorf("%s is no SSH server: it says %q", printable(cfg.address(), 120), lastLine(first))}
+		return &Error{Stage: StageLogin, Err: fmt.Errorf("%s is no SSH server: it says %s", printable(cfg.address(), 120), quoted(first))}
 	case hung && first == "":
 		return &Error{Stage: StageDial, Err: fmt.Errorf("%s: %w", printable(cfg.address(), 120), errHungUp), again: true, Hint: "The server may have too many logins under way (MaxStartups); fewer --forks or more retries help."}
 	case l.failed != nil:
 		return &Error{Stage: StageLogin, Err: l.failed}
 	case late:
 		return &Error{Stage: StageLogin, Err: fmt.Errorf("%w after %s", errTimeout, c.opts.Login)}
-	case errors.Is(err, errBanner):
+	case l.heard > maxBanner:
 		return &Error{Stage: StageLogin, Err: errBanner}
 	case keys.seen == nil:
 		return negotiationError(err, hung)

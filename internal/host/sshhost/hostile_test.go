@@ -58,7 +58,7 @@ func TestHostileServers(t *testing.T) {
 		"a web server": {func(c net.Conn) {
 			io.WriteString(c, "HTTP/1.1 400 Bad \x1b[31mRequest\r\n\r\n")
 			io.Copy(io.Discard, c)
-		}, sshhost.StageLogin, []string{"no SSH server", `400 Bad \\x1b[31mRequest`}},
+		}, sshhost.StageLogin, []string{"no SSH server", `400 Bad \x1b[31mRequest`}},
 		"garbage":          {func(c net.Conn) { c.Write(bytes.Repeat([]byte("\xff\x00x"), 1000)) }, sshhost.StageLogin, []string{"no SSH server"}},
 		"zeros for ever":   {func(c net.Conn) { slow(c, zeros) }, sshhost.StageLogin, []string{"no SSH server"}},
 		"lines for ever":   {func(c net.Conn) { slow(c, []byte("hello\n")) }, sshhost.StageLogin, []string{"no SSH server", "hello"}},

@@ -255,6 +255,7 @@ type login struct {
 	offered []identity
 	used    identity
 	failed  error // what an agent said
+	heard   int   // bytes of banners
 }
 
 // signers is the callback of ssh.PublicKeysCallback.

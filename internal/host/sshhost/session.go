@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -35,6 +36,7 @@ type tail struct {
 	mu   sync.Mutex
 	kept []byte
 	done chan struct{}
+	over atomic.Bool // it was cut off
 }
 
 // follow reads until the end; one that does not end is cut off.
@@ -43,6 +45,7 @@ func follow(r io.Reader, cut func()) *tail {
 	go func() {
 		defer close(t.done)
 		if n, _ := io.CopyBuffer(t, io.LimitReader(r, maxStderr), make([]byte, stderrKept)); n == maxStderr {
+			t.over.Store(true)
 			cut()
 		}
 	}()

@@ -83,6 +83,8 @@ func (k *talk) begin(ctx context.Context, script []byte, end bool) (*bufio.Reade
 	return out, nil
 }
 
+var errFlood = fmt.Errorf("more than %d bytes on standard error", maxStderr)
+
 var errNoise = errors.New("noise without end")
 
 // greeting reads up to the line with which the shell says that it is there. What the login printed before is skipped.
@@ -128,6 +130,9 @@ func (k *talk) noShell(ctx context.Context, err error) error {
 			return e
 		}
 	}
+	if k.sh.errs.over.Load() {
+		return &Error{Stage: k.stage(), Err: fmt.Errorf("no shell, but %w; it says %s", errFlood, quoted(stderr))}
+	}
 	said := lastLine(stderr)
 	if said == "" {
 		said = strings.TrimPrefix(k.heard(), "; ")
@@ -164,7 +169,7 @@ func exited(status int) string {
 // heard is what came in place of the greeting.
 func (k *talk) heard() string {
 	if text := lastLine(string(k.noise)); text != "" {
-		return "; it says " + fmt.Sprintf("%q", text)
+		return "; it says " + quoted(text)
 	}
 	return ""
 }
@@ -200,8 +205,12 @@ func (k *talk) broken(ctx context.Context, err error) error {
 		return &Error{Stage: StageRead, Err: context.Cause(ctx)}
 	}
 	e := &Error{Stage: StageRead, Err: errors.New(printable(err.Error(), 400))}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, probe.ErrCut) {
 		stderr := k.sh.errs.whole()
+		if k.sh.errs.over.Load() {
+			e.Err = fmt.Errorf("%w; it says %s", errFlood, quoted(stderr))
+			return e
+		}
 		e.Err = fmt.Errorf("the answer ends early%s", exited(k.sh.wait()))
 		if said := lastLine(stderr); said != "" {
 			e.Err = fmt.Errorf("%w: %s", e.Err, said)

@@ -29,6 +29,9 @@ func printable(s string, limit int) string {
 	return b.String()
 }
 
+// quoted is the last line of what the other side says, short, in quotation marks.
+func quoted(s string) string { return `"` + printable(lastLine(s), 80) + `"` }
+
 // lastLine is the last line that says something, fit to be printed.
 func lastLine(s string) string {
 	s = strings.TrimSpace(s)
