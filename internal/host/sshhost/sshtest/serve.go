@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"path/filepath"
@@ -22,7 +23,8 @@ type Stub struct {
 	Host    string
 	Port    int
 	HostKey ssh.Signer
-	Key     Key // the one key that it takes
+	Key     Key    // the one key that it takes
+	User    string // the one login that it knows; empty: any
 	conf    *ssh.ServerConfig
 	handler Handler
 }
@@ -36,9 +38,9 @@ func Serve(t testing.TB, handler Handler) *Stub {
 	s.HostKey, err = ssh.NewSignerFromKey(private)
 	check(t, err)
 	want := string(s.Key.Signer.PublicKey().Marshal())
-	s.conf = &ssh.ServerConfig{PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-		if string(key.Marshal()) != want {
-			return nil, io.ErrUnexpectedEOF
+	s.conf = &ssh.ServerConfig{PublicKeyCallback: func(conn ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+		if string(key.Marshal()) != want || s.User != "" && conn.User() != s.User {
+			return nil, errors.New("not one of ours")
 		}
 		return nil, nil
 	}}
