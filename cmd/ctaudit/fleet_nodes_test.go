@@ -1,0 +1,250 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ctaudit/ctaudit/internal/host/sshhost/sshtest"
+	"github.com/ctaudit/ctaudit/internal/lab/labtest"
+	"github.com/ctaudit/ctaudit/internal/netfilter"
+	"github.com/ctaudit/ctaudit/internal/report"
+)
+
+// remote is a node of a test fleet: an OpenSSH server that lives in the node's namespace, and how to get there.
+type remote struct {
+	node   *testNode
+	server *sshtest.Server
+	vars   map[string]string // of the inventory, beside address, port and key
+	known  string            // its line of known_hosts
+}
+
+// testFleet is nodes of every kind, by their inventory names.
+type testFleet struct {
+	t      *testing.T
+	nodes  map[string]*remote
+	config string // lines of the ssh configuration
+}
+
+// add starts a node with a ruleset of node_test.go's.
+func (f *testFleet) add(name string, backend netfilter.Backend, rules scenario, o sshtest.Options) *remote {
+	f.t.Helper()
+	n := newTestNode(f.t)
+	n.load(backend, rules)
+	o.Start = n.router.Start
+	r := &remote{node: n, server: sshtest.StartSSHD(f.t, o), vars: map[string]string{}}
+	r.known = r.server.KnownHost()
+	f.nodes[name] = r
+	return r
+}
+
+// inventory writes one in Ansible's YAML, and an ssh configuration for it.
+func (f *testFleet) inventory() (hosts, config string) {
+	f.t.Helper()
+	text, known := "all:\n  hosts:\n", ""
+	for _, name := range slices.Sorted(maps.Keys(f.nodes)) {
+		r := f.nodes[name]
+		vars := map[string]string{
+			"ansible_host": "127.0.0.1", "ansible_port": fmt.Sprint(r.server.Port), "ansible_ssh_private_key_file": r.server.Key.Path,
+		}
+		maps.Copy(vars, r.vars)
+		text += "    " + name + ":\n"
+		for _, key := range slices.Sorted(maps.Keys(vars)) {
+			text += "      " + key + ": '" + vars[key] + "'\n"
+		}
+		known += r.known
+	}
+	hosts = filepath.Join(f.t.TempDir(), "hosts.yaml")
+	if err := os.WriteFile(hosts, []byte(text), 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+	return hosts, sshtest.Config(f.t, "none", known, f.config)
+}
+
+// audit runs fleet and returns each host's part of the report.
+func (f *testFleet) audit(args ...string) (outcome, map[string]report.Host) {
+	f.t.Helper()
+	hosts, config := f.inventory()
+	o := ctaudit(f.t, append([]string{"fleet", "-i", hosts, "--ssh-config", config, "-f", "json"}, args...)...)
+	var r report.Report
+	f.nodes["exposed"].node.decode(o, &r)
+	byName := map[string]report.Host{}
+	for _, h := range r.Hosts {
+		byName[h.Name] = h
+	}
+	return o, byName
+}
+
+func scenarioNamed(t *testing.T, name string) scenario {
+	t.Helper()
+	i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })
+	if i < 0 {
+		t.Fatalf("no scenario %q", name)
+	}
+	return scenarios[i]
+}
+
+// signed makes a certificate with OpenSSH's own tool.
+func signed(t *testing.T, ca, public string, args ...string) {
+	t.Helper()
+	argv := append([]string{"-q", "-s", ca, "-I", "test"}, append(args, public)...)
+	if out, err := exec.Command("ssh-keygen", argv...).CombinedOutput(); err != nil {
+		t.Fatalf("ssh-keygen %v: %v: %s", argv, err, out)
+	}
+}
+
+// newTestFleet starts nodes that differ in what they are and in how one gets there.
+func newTestFleet(t *testing.T) *testFleet {
+	labtest.Require(t, "root", "netns", "nft", "iptables", "iptables-legacy", "sshd", "doas", "ip")
+	f := &testFleet{t: t, nodes: map[string]*remote{}}
+	exposed, protected := scenarioNamed(t, "exposed"), scenarioNamed(t, "input drop")
+	f.add("exposed", netfilter.NFTables, exposed, sshtest.Options{})
+	f.add("protected", netfilter.IPTablesNFT, protected, sshtest.Options{Shell: "/bin/bash", Profile: "echo Welcome; printf '\\033[31mno entry\\033[0m\\n'"})
+	f.add("legacy", netfilter.Legacy, protected, sshtest.Options{})
+
+	ordinary := f.add("ordinary", netfilter.NFTables, protected, sshtest.Options{Users: map[string]string{"audit": "/bin/sh"}})
+	ordinary.vars["ansible_user"] = "audit"
+
+	become := f.add("become", netfilter.Legacy, exposed, sshtest.Options{
+		Users: map[string]string{"audit": "/bin/sh"}, Etc: map[string]string{"doas.conf": "permit nopass audit as root cmd sh\n"},
+	})
+	become.vars["ansible_user"], become.vars["ansible_become"], become.vars["ansible_become_method"] = "audit", "true", "doas"
+
+	denied := f.add("denied", netfilter.Legacy, exposed, sshtest.Options{Users: map[string]string{"audit": "/bin/sh"}, Etc: map[string]string{"doas.conf": "\n"}})
+	maps.Copy(denied.vars, become.vars)
+
+	behind := f.add("behind", netfilter.IPTablesNFT, exposed, sshtest.Options{})
+	jump := f.nodes["exposed"].server
+	f.config = fmt.Sprintf("Host jump\nHostName 127.0.0.1\nPort %d\nIdentityFile %s", jump.Port, jump.Key.Path)
+	behind.vars["ansible_ssh_common_args"] = "-J jump"
+
+	f.add("certified", netfilter.NFTables, protected, sshtest.Options{})
+	f.certify("certified")
+
+	changed := f.add("changed", netfilter.NFTables, protected, sshtest.Options{})
+	changed.known = sshtest.KnownHost(changed.server.Addr(), jump.HostKey)
+
+	refused := f.add("refused", netfilter.NFTables, protected, sshtest.Options{})
+	refused.vars["ansible_ssh_private_key_file"] = jump.Key.Path
+
+	f.nodes["down"] = &remote{server: &sshtest.Server{Port: sshtest.FreePort(t), Key: jump.Key}, vars: map[string]string{}}
+	return f
+}
+
+// certify replaces keys by certificates: the server shows one of its authority's, and takes logins with one.
+func (f *testFleet) certify(name string) {
+	f.t.Helper()
+	dir := f.t.TempDir()
+	ca, user := sshtest.NewKey(f.t, filepath.Join(dir, "ca")), sshtest.NewKey(f.t, filepath.Join(dir, "user"))
+	signed(f.t, ca.Path, user.Path+".pub", "-n", "root")
+	r := f.nodes[name]
+	hostKey := sshtest.NewKey(f.t, filepath.Join(dir, "host"))
+	signed(f.t, ca.Path, hostKey.Path+".pub", "-h", "-n", "127.0.0.1")
+	conf := fmt.Sprintf("HostKey %s\nHostCertificate %s-cert.pub\nTrustedUserCAKeys %s.pub\n", hostKey.Path, hostKey.Path, ca.Path)
+	r.server = sshtest.StartSSHD(f.t, sshtest.Options{Config: conf, Start: r.node.router.Start})
+	r.known = "@cert-authority [127.0.0.1]:" + fmt.Sprint(r.server.Port) + " " + sshtest.Public(ca.Signer) + "\n"
+	r.vars["ansible_ssh_private_key_file"] = user.Path
+}
+
+// TestFleetOfRealNodes audits every kind of node over OpenSSH: each is told rightly, as scan inside its namespace tells it.
+func TestFleetOfRealNodes(t *testing.T) {
+	f := newTestFleet(t)
+	o, hosts := f.audit()
+	if o.code != 1 {
+		t.Errorf("exit %d: %s", o.code, o.stderr)
+	}
+	for name, stage := range map[string]string{"down": "dial", "changed": "host key", "refused": "login", "denied": "become"} {
+		h := hosts[name]
+		if h.Status != report.HostError || h.Stage != stage || len(h.Results) > 0 || h.Error == "" {
+			t.Errorf("%s: %s, %q: %s; want an error of stage %q", name, h.Status, h.Stage, h.Error, stage)
+		}
+	}
+	for name, want := range map[string]report.Outcome{
+		"exposed": report.Fail, "become": report.Fail, "behind": report.Fail, "protected": report.Pass, "legacy": report.Pass,
+		"certified": report.Pass, "ordinary": report.Unknown,
+	} {
+		h := hosts[name]
+		for _, control := range []string{"CT-RST-001", "CT-RST-002"} {
+			if have := outcomeOf(h.Results, control); have != want {
+				t.Errorf("%s: %s is %q, want %q; %s %s missing %v", name, control, have, want, h.Status, h.Error, h.Missing)
+			}
+		}
+		if name != "ordinary" {
+			f.sameAsScan(name, h)
+		}
+	}
+}
+
+// sameAsScan holds a host's results against those of a scan inside its namespace.
+func (f *testFleet) sameAsScan(name string, h report.Host) {
+	f.t.Helper()
+	n := f.nodes[name].node
+	_, here := n.scan("--host-name", name)
+	if diff := cmp.Diff(findingsOf(here.Hosts[0]), findingsOf(h)); diff != "" {
+		f.t.Errorf("%s: over SSH (+) and inside (-) differ:\n%s", name, diff)
+	}
+}
+
+// findingsOf is what a host's results say, without the values that change while one looks.
+func findingsOf(h report.Host) map[string]string {
+	out := map[string]string{}
+	for _, r := range h.Results {
+		text := string(r.Outcome) + " " + string(r.Severity) + ": " + r.Message
+		for _, e := range r.Evidence {
+			if e.Kind != "counter" {
+				text += "\n" + e.Kind + " " + e.Name + " " + e.Value
+			}
+		}
+		out[r.Control+" "+r.Subject] = text
+	}
+	for _, a := range h.Answers {
+		key := strings.Join([]string{"answer", a.Question, string(a.Family), a.Interface}, " ")
+		out[key] = fmt.Sprint(a.State, a.Verdict, a.Reset, a.Sentence, a.DecidedBy)
+	}
+	return out
+}
+
+// TestFleetChangesNothing: after an audit by each reader the node's tables, settings, links, files and processes are what they
+// were.
+func TestFleetChangesNothing(t *testing.T) {
+	f := newTestFleet(t)
+	n := f.nodes["exposed"].node
+	n.eventually("the end of duplicate address detection", func() bool {
+		text, err := n.router.Output("ip", "addr")
+		return err == nil && !strings.Contains(string(text), "tentative")
+	})
+	for _, reader := range []string{"probe", "push"} {
+		before, files := n.state(), leftovers(t)
+		o, hosts := f.audit("--reader", reader, "--limit", "exposed")
+		if o.code != 1 || outcomeOf(hosts["exposed"].Results, "CT-RST-001") != report.Fail {
+			t.Fatalf("%s: exit %d: %s", reader, o.code, o.stderr)
+		}
+		if diff := cmp.Diff(before, n.state()); diff != "" {
+			t.Errorf("%s changed the node:\n%s", reader, diff)
+		}
+		if diff := cmp.Diff(files, leftovers(t)); diff != "" {
+			t.Errorf("%s left files:\n%s", reader, diff)
+		}
+	}
+}
+
+// leftovers lists what a collector that was sent could leave, where it is put.
+func leftovers(t *testing.T) []string {
+	t.Helper()
+	var out []string
+	for _, dir := range []string{"/run", "/dev/shm", "/tmp", "/var/tmp", "/root"} {
+		names, err := filepath.Glob(filepath.Join(dir, "*ctaudit*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, names...)
+	}
+	return out
+}
