@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -16,6 +20,7 @@ import (
 	"github.com/ctaudit/ctaudit/internal/lab/labtest"
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 	"github.com/ctaudit/ctaudit/internal/report"
+	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
 
 // remote is a node of a test fleet: an OpenSSH server that lives in the node's namespace, and how to get there.
@@ -247,4 +252,90 @@ func leftovers(t *testing.T) []string {
 		out = append(out, names...)
 	}
 	return out
+}
+
+// TestReadersGiveTheSameSnapshot: the script, the collector that is sent, the node's own ctaudit, and a scan inside make one
+// document of a node, whatever programs its rules.
+func TestReadersGiveTheSameSnapshot(t *testing.T) {
+	labtest.Require(t, "root", "netns", "nft", "iptables", "iptables-legacy", "sshd", "ip", "tc")
+	f := &testFleet{t: t, nodes: map[string]*remote{}}
+	bin := filepath.Dir(binary(t))
+	own := sshtest.Options{Config: "SetEnv PATH=" + bin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	for i, backend := range []netfilter.Backend{netfilter.NFTables, netfilter.IPTablesNFT, netfilter.Legacy} {
+		f.add([]string{"exposed", "xtables", "legacy"}[i], backend, scenarios[2+i], own)
+	}
+	for name, r := range f.nodes {
+		want := comparable(t, r.node.collected(), r.node)
+		if len(want["rules"]) < 100 {
+			t.Errorf("%s: only %d bytes of rules are compared", name, len(want["rules"]))
+		}
+		for _, reader := range []string{"probe", "push", "auto"} {
+			dir := t.TempDir()
+			if o, hosts := f.audit("--reader", reader, "--limit", name, "--snapshots", dir); len(hosts) != 1 || hosts[name].Status == report.HostError {
+				t.Fatalf("%s, %s: exit %d: %s", name, reader, o.code, o.stderr)
+			}
+			files, err := filepath.Glob(filepath.Join(dir, "*"))
+			if err != nil || len(files) != 1 {
+				t.Fatalf("%v, %v", files, err)
+			}
+			doc := readSnapshot(t, files[0])
+			if byCollector := strings.Contains(doc.Tool, "collector"); byCollector {
+				t.Errorf("%s, %s: the document is said to be made by %s", name, reader, doc.Tool)
+			}
+			if diff := cmp.Diff(want, comparable(t, doc, r.node)); diff != "" {
+				t.Errorf("%s: %s (+) and a scan inside (-) differ:\n%s", name, reader, diff)
+			}
+		}
+	}
+}
+
+func readSnapshot(t *testing.T, path string) *snapshot.Document {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	doc, err := snapshot.Decode(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+// collected is the snapshot that this program makes in the namespace.
+func (n *testNode) collected() *snapshot.Document {
+	n.t.Helper()
+	path := filepath.Join(n.t.TempDir(), "node.json")
+	if o := ctaudit(n.t, "collect", "--netns", n.router.Path(), "-O", path); o.code != 0 {
+		n.t.Fatalf("collect: exit %d: %s", o.code, o.stderr)
+	}
+	return readSnapshot(n.t, path)
+}
+
+var changing = regexp.MustCompile(`"(packets|bytes)": [0-9]+`)
+
+// comparable is a document in parts, without what differs from one reading to the next: times, counters, other tests' namespaces,
+// and the names that the test gave. The rules are the merged ones; which reader brought them is not compared.
+func comparable(t *testing.T, doc *snapshot.Document, n *testNode) map[string]string {
+	t.Helper()
+	inside, err := n.client.Inode()
+	n.must(err)
+	rules, err := json.Marshal(doc.Ruleset())
+	n.must(err)
+	d := *doc
+	d.Host, d.Tool, d.Taken, d.Collectors = "", "", time.Time{}, nil
+	d.Kernel.UptimeSeconds = snapshot.Absent[float64]()
+	d.IPTables.Tables, d.NFTables.Tables = nil, nil
+	d.NFTables.Generation, d.NFTables.HookOrder = snapshot.Absent[uint32](), snapshot.Absent[[]snapshot.HookEntry]()
+	d.Conntrack = snapshot.Conntrack{}
+	if list, ok := d.Topology.Namespaces.Get(); ok {
+		d.Topology.Namespaces = snapshot.Known(slices.DeleteFunc(slices.Clone(list), func(ns snapshot.Namespace) bool { return ns.ID != inside }))
+	}
+	var b bytes.Buffer
+	n.must(snapshot.Encode(&b, &d))
+	return map[string]string{
+		"rules":    changing.ReplaceAllString(string(rules), `"$1":0`),
+		"document": changing.ReplaceAllString(b.String(), `"$1":0`),
+	}
 }
