@@ -126,12 +126,12 @@ func (r *reading) namespaces(n host.Need, s *slot, d *dumps) *host.Answer {
 
 // entered joins what was found with what was read inside. Namespaces that ended meanwhile are left out.
 func (r *reading) entered(n host.Need, sp *spaces, sv *survey) ([]host.NamespaceEvidence, map[uint64][]ipLink) {
-	read, still := map[uint64]*inside{}, map[string]listed{}
+	read, still, there := map[uint64]*inside{}, map[string]uint64{}, map[uint64]bool{}
 	for i := range sp.inside {
 		read[sp.inside[i].inode] = &sp.inside[i]
 	}
 	for _, l := range parseListing(sp.after) {
-		still[l.path] = l
+		still[l.path], there[l.inode] = l.inode, true
 	}
 	about := map[string]fileRead{}
 	for _, f := range sp.about {
@@ -147,9 +147,9 @@ func (r *reading) entered(n host.Need, sp *spaces, sv *survey) ([]host.Namespace
 		switch {
 		case in == nil:
 			shut(ns, n.Args, "not entered", false)
-		case still[in.path].inode != inode && len(ns.PIDs)+len(ns.Names) == 1:
+		case !there[inode] && there[sv.own]: // the second list is whole: it ended meanwhile, and is on the node no longer
 			continue
-		case still[in.path].inode != inode:
+		case still[in.path] != inode:
 			shut(ns, n.Args, "changed while reading", false)
 		default:
 			links[inode] = r.describe(ns, in, n.Args)

@@ -452,11 +452,10 @@ namespaces() {
 	set +f
 	flush
 	printf 'A %s\0' "$slot"
-	set -f
-	IFS=$nl
-	[ -z "$used" ] || ls -diL $used 2>&1
-	IFS=''
-	set +f
+	if [ -n "$used" ]; then
+		printf '%s/ns/net\n' /proc/self /proc/[0-9]* | xargs ls -diL
+		ls -diL /run/netns/* /run/docker/netns/*
+	fi 2>/dev/null
 	end
 	if [ -n "$used" ] && in_path lsns; then limited "$file" -t net -n -r -o NS,NETNSID 2>/dev/null; fi
 	end
