@@ -43,6 +43,10 @@ func (f *testFleet) add(name string, backend netfilter.Backend, rules scenario, 
 	f.t.Helper()
 	n := newTestNode(f.t)
 	n.load(backend, rules)
+	n.eventually("the end of duplicate address detection", func() bool {
+		text, err := n.router.Output("ip", "addr")
+		return err == nil && !strings.Contains(string(text), "tentative")
+	})
 	o.Start = n.router.Start
 	r := &remote{node: n, server: sshtest.StartSSHD(f.t, o), vars: map[string]string{}}
 	r.known = r.server.KnownHost()
@@ -126,7 +130,8 @@ func newTestFleet(t *testing.T) *testFleet {
 	maps.Copy(denied.vars, become.vars)
 
 	behind := f.add("behind", netfilter.IPTablesNFT, exposed, sshtest.Options{})
-	jump := f.nodes["exposed"].server
+	jump := sshtest.StartSSHD(t, sshtest.Options{})
+	behind.known += jump.KnownHost()
 	f.config = fmt.Sprintf("Host jump\nHostName 127.0.0.1\nPort %d\nIdentityFile %s", jump.Port, jump.Key.Path)
 	behind.vars["ansible_ssh_common_args"] = "-J jump"
 
@@ -197,15 +202,24 @@ func (f *testFleet) sameAsScan(name string, h report.Host) {
 	}
 }
 
-// findingsOf is what a host's results say, without the values that change while one looks.
+var numbers = regexp.MustCompile(`[0-9]+`)
+
+// findingsOf is what a host's results say, without the values that change while one looks, and without other tests' network
+// namespaces: these come and go, and one that ends while it is read is reported.
 func findingsOf(h report.Host) map[string]string {
 	out := map[string]string{}
 	for _, r := range h.Results {
+		if r.Control == "CT-META-080" && (r.Outcome == report.Pass || strings.Contains(r.Subject, "network namespace")) {
+			continue
+		}
 		text := string(r.Outcome) + " " + string(r.Severity) + ": " + r.Message
 		for _, e := range r.Evidence {
 			if e.Kind != "counter" {
 				text += "\n" + e.Kind + " " + e.Name + " " + e.Value
 			}
+		}
+		if r.Control == "CT-LIB-033" {
+			text = numbers.ReplaceAllString(text, "N")
 		}
 		out[r.Control+" "+r.Subject] = text
 	}
@@ -221,10 +235,6 @@ func findingsOf(h report.Host) map[string]string {
 func TestFleetChangesNothing(t *testing.T) {
 	f := newTestFleet(t)
 	n := f.nodes["exposed"].node
-	n.eventually("the end of duplicate address detection", func() bool {
-		text, err := n.router.Output("ip", "addr")
-		return err == nil && !strings.Contains(string(text), "tentative")
-	})
 	for _, reader := range []string{"probe", "push"} {
 		before, files := n.state(), leftovers(t)
 		o, hosts := f.audit("--reader", reader, "--limit", "exposed")
