@@ -43,10 +43,6 @@ func (f *testFleet) add(name string, backend netfilter.Backend, rules scenario, 
 	f.t.Helper()
 	n := newTestNode(f.t)
 	n.load(backend, rules)
-	n.eventually("the end of duplicate address detection", func() bool {
-		text, err := n.router.Output("ip", "addr")
-		return err == nil && !strings.Contains(string(text), "tentative")
-	})
 	o.Start = n.router.Start
 	r := &remote{node: n, server: sshtest.StartSSHD(f.t, o), vars: map[string]string{}}
 	r.known = r.server.KnownHost()
@@ -77,9 +73,23 @@ func (f *testFleet) inventory() (hosts, config string) {
 	return hosts, sshtest.Config(f.t, "none", known, f.config)
 }
 
+// settle waits until no node's addresses change any more.
+func (f *testFleet) settle() {
+	f.t.Helper()
+	for name, r := range f.nodes {
+		if n := r.node; n != nil {
+			n.eventually("the end of duplicate address detection on "+name, func() bool {
+				text, err := n.router.Output("ip", "addr")
+				return err == nil && !strings.Contains(string(text), "tentative")
+			})
+		}
+	}
+}
+
 // audit runs fleet and returns each host's part of the report.
 func (f *testFleet) audit(args ...string) (outcome, map[string]report.Host) {
 	f.t.Helper()
+	f.settle()
 	hosts, config := f.inventory()
 	o := ctaudit(f.t, append([]string{"fleet", "-i", hosts, "--ssh-config", config, "-f", "json"}, args...)...)
 	var r report.Report
@@ -233,8 +243,10 @@ func findingsOf(h report.Host) map[string]string {
 // TestFleetChangesNothing: after an audit by each reader the node's tables, settings, links, files and processes are what they
 // were.
 func TestFleetChangesNothing(t *testing.T) {
-	f := newTestFleet(t)
-	n := f.nodes["exposed"].node
+	labtest.Require(t, "root", "netns", "nft", "sshd", "ip", "tc")
+	f := &testFleet{t: t, nodes: map[string]*remote{}}
+	n := f.add("exposed", netfilter.NFTables, scenarioNamed(t, "exposed"), sshtest.Options{}).node
+	f.settle()
 	for _, reader := range []string{"probe", "push"} {
 		before, files := n.state(), leftovers(t)
 		o, hosts := f.audit("--reader", reader, "--limit", "exposed")
@@ -274,6 +286,7 @@ func TestReadersGiveTheSameSnapshot(t *testing.T) {
 	for i, backend := range []netfilter.Backend{netfilter.NFTables, netfilter.IPTablesNFT, netfilter.Legacy} {
 		f.add([]string{"exposed", "xtables", "legacy"}[i], backend, scenarios[2+i], own)
 	}
+	f.settle()
 	for name, r := range f.nodes {
 		want := comparable(t, r.node.collected(), r.node)
 		if len(want["rules"]) < 100 {
