@@ -59,7 +59,7 @@ func (a *app) fleetCommand() *cobra.Command {
 A host that could not be reached is never a pass: it is named, with how far ctaudit came, and the run exits 3 (or 1 where there
 are findings). With --journal results are on the disk as they come: after a kill, or ctrl-C, --resume goes on with the rest.`,
 		Example: `  ctaudit fleet --inventory hosts.yaml --become sudo
-  ctaudit fleet -i hosts.yaml --limit 'web:!web01' --journal run.journal -o html=fleet.html
+  ctaudit fleet -i hosts.yaml --limit 'web:!web01' --journal run.journal -o sarif=fleet.sarif
   ctaudit fleet -i hosts.yaml --journal run.journal --resume
   ctaudit fleet -i hosts.yaml --shard 3/8 --journal shard3.journal
   ctaudit fleet -i hosts.yaml --dry-run`,

@@ -53,6 +53,7 @@ type reachFlags struct {
 	push       bool
 	system     bool
 	sshConfig  string
+	maxOutput  int64 // MiB
 }
 
 func (f *reachFlags) flags(fs *pflag.FlagSet) {
@@ -64,6 +65,7 @@ func (f *reachFlags) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&f.reader, "reader", string(sshhost.Auto), "auto: the node's own ctaudit, or else the probe; probe: the script; push: a collector that is removed afterwards")
 	fs.BoolVar(&f.push, "push", false, "the same as --reader push")
 	fs.BoolVar(&f.system, "system-ssh", false, "go through the system's ssh for every host")
+	fs.Int64Var(&f.maxOutput, "max-output", 512, "what one host may answer, decompressed, in `MiB`")
 	fs.StringVar(&f.sshConfig, "ssh-config", "", "the ssh configuration, instead of the user's, in `file`")
 }
 
@@ -71,7 +73,8 @@ func (f *reachFlags) flags(fs *pflag.FlagSet) {
 func (f *reachFlags) options() (sshhost.Options, error) {
 	o := sshhost.Options{
 		HostKeyPolicy: sshhost.HostKeyPolicy(f.hostKeys), ConfigFile: f.sshConfig, System: f.system, Reader: sshhost.Reader(f.reader), Retries: 2,
-		Read: f.timeout * 2 / 3, // so that it is the reading that is said to be slow, and not the host
+		MaxOutput: f.maxOutput << 20,
+		Read:      f.timeout * 2 / 3, // so that it is the reading that is said to be slow, and not the host
 	}
 	switch {
 	case !slices.Contains([]sshhost.HostKeyPolicy{sshhost.Strict, sshhost.AcceptNew}, o.HostKeyPolicy):
@@ -86,6 +89,8 @@ func (f *reachFlags) options() (sshhost.Options, error) {
 		return o, errors.New("--become-user goes with --become")
 	case f.forks < 0 || f.forks > 10000:
 		return o, fmt.Errorf("--forks %d: want between 0 and 10000", f.forks)
+	case f.maxOutput < 1 || f.maxOutput > 1<<20:
+		return o, fmt.Errorf("--max-output %d: want between 1 and %d MiB", f.maxOutput, 1<<20)
 	case f.timeout < time.Second:
 		return o, fmt.Errorf("--timeout %s: want at least 1s", f.timeout)
 	}
