@@ -34,6 +34,7 @@ type fleetRun struct {
 	engine  *policy.Engine
 	journal *journal.Journal
 	reach   reach
+	readers []collect.Collector
 	cpu     slots
 	stop    context.CancelCauseFunc
 }
@@ -78,7 +79,7 @@ func (a *app) newFleetRun(ff *fleetFlags, all []fleet.Target, o sshhost.Options)
 	if err != nil {
 		return nil, errors.Join(err, way.close())
 	}
-	return &fleetRun{app: a, ff: ff, engine: engine, journal: j, reach: way, cpu: newSlots()}, nil
+	return &fleetRun{app: a, ff: ff, engine: engine, journal: j, reach: way, readers: registry.All(), cpu: newSlots()}, nil
 }
 
 // all audits the targets that the journal does not have yet. The error is about the run, never about a host.
@@ -127,7 +128,7 @@ func (r *fleetRun) audit(ctx context.Context, t fleet.Target) (keptHost, error) 
 	if t.Local {
 		from = func(fleet.Target) host.Host { return host.Local(host.LocalOptions{}) }
 	}
-	doc, _, err := collect.Run(ctx, from(t), registry.All(), r.ff.collectOptions(t))
+	doc, _, err := collect.Run(ctx, from(t), r.readers, r.ff.collectOptions(t))
 	if err != nil {
 		return keptHost{}, err
 	}

@@ -3,7 +3,6 @@ package collect
 import (
 	"fmt"
 	"runtime/debug"
-	"slices"
 
 	"github.com/ctaudit/ctaudit/internal/host"
 	"github.com/ctaudit/ctaudit/internal/snapshot"
@@ -43,13 +42,17 @@ func (g *guard) recover() {
 // sinksOf makes the sinks of the collectors that stream, but for needs that others have, too.
 func sinksOf(collectors []Collector) guards {
 	out := guards{}
+	var asking map[string]int
 	for _, c := range collectors {
 		s, ok := c.(Streaming)
 		if !ok {
 			continue
 		}
+		if asking == nil {
+			asking = askers(collectors)
+		}
 		for key, sink := range s.Sinks() {
-			if !slices.ContainsFunc(collectors, func(o Collector) bool { return o.Name() != c.Name() && asks(o, key) }) {
+			if asking[key] <= 1 {
 				out[key] = &guard{collector: c.Name(), sink: sink}
 			}
 		}
@@ -57,8 +60,19 @@ func sinksOf(collectors []Collector) guards {
 	return out
 }
 
-func asks(c Collector, key string) bool {
-	return slices.ContainsFunc(c.Needs(), func(n host.Need) bool { return n.Key() == key })
+// askers is how many collectors have a need, by its key.
+func askers(collectors []Collector) map[string]int {
+	out := map[string]int{}
+	for _, c := range collectors {
+		own := map[string]bool{}
+		for _, n := range c.Needs() {
+			if key := n.Key(); !own[key] {
+				own[key] = true
+				out[key]++
+			}
+		}
+	}
+	return out
 }
 
 // sinks is the guards as a request has them.

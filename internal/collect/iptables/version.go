@@ -3,6 +3,7 @@ package iptables
 import (
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/ctaudit/ctaudit/internal/host"
 	"github.com/ctaudit/ctaudit/internal/snapshot"
@@ -23,10 +24,14 @@ func tools(ev *host.Evidence) []snapshot.IPTablesTool {
 	return out
 }
 
+var versionLine = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^ip6?tables(?:-\w+)? v([0-9][0-9A-Za-z.+~-]*)(?: \((legacy|nf_tables)\))?\s*$`)
+})
+
 // parseVersion reads "iptables v1.8.9 (nf_tables)". Versions before 1.8.0 name no mode: there was only one.
 func parseVersion(b []byte) (version, mode string, ok bool) {
 	line, _, _ := strings.Cut(string(b[:min(len(b), 200)]), "\n")
-	m := regexp.MustCompile(`^ip6?tables(?:-\w+)? v([0-9][0-9A-Za-z.+~-]*)(?: \((legacy|nf_tables)\))?\s*$`).FindStringSubmatch(line)
+	m := versionLine().FindStringSubmatch(line)
 	if m == nil {
 		return "", "", false
 	}

@@ -16,11 +16,11 @@ import (
 // the distribution installed for this release. Absent: there is none on this node.
 func (r *reader) config(release string) snapshot.Value[map[string]string] {
 	const what = "kernel configuration"
-	own, missing := collect.Parse(r.ev.Answer(file(pathConfig)), what+" ("+pathConfig+")", parseConfigGzip)
+	own, missing := collect.Parse(r.ev.Answer(file(pathConfig)), what+" ("+pathConfig+")", r.known.packed.parse(parseConfigGzip))
 	if _, ok := own.Get(); ok {
 		return own
 	}
-	fallback, ok := parseInstalled(r, []string{globConfig, globModConfig}, release, parseConfig)
+	fallback, ok := parseInstalled(r, []string{globConfig, globModConfig}, release, r.known.plain.parse(parseConfig))
 	if ok {
 		return fallback
 	}

@@ -8,10 +8,16 @@ import (
 	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
 
-// New returns the collector of the kernel section.
-func New() collect.Collector { return collector{} }
+// New returns the collector of the kernel section. Documents of one collector may share what two nodes have in common.
+func New() collect.Collector { return collector{&known{}} }
 
-type collector struct{}
+type collector struct{ known *known }
+
+// known is what was parsed before, by the kind of the file.
+type known struct {
+	packed, plain memo[map[string]string]
+	builtin       memo[[]string]
+}
 
 func (collector) Name() string { return "kernel" }
 
@@ -51,8 +57,8 @@ func glob(pattern string) host.Need {
 }
 
 // Collect fills doc.Kernel.
-func (collector) Collect(ev *host.Evidence, doc *snapshot.Document) []snapshot.Missing {
-	r := reader{ev: ev}
+func (c collector) Collect(ev *host.Evidence, doc *snapshot.Document) []snapshot.Missing {
+	r := reader{ev: ev, known: c.known}
 	k := &doc.Kernel
 	k.Release = must(&r, pathRelease, "kernel release", parseLine)
 	k.Version = must(&r, pathVersion, "kernel version", parseLine)
@@ -72,6 +78,7 @@ func (collector) Collect(ev *host.Evidence, doc *snapshot.Document) []snapshot.M
 // reader gathers what is missing while it reads.
 type reader struct {
 	ev      *host.Evidence
+	known   *known
 	missing []snapshot.Missing
 }
 

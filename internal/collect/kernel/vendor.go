@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
@@ -16,7 +17,7 @@ type kernelPattern struct {
 
 // byRelease are the releases that name their vendor whatever the distribution around them is: a container's os-release, or a
 // foreign kernel on a known distribution, must not win over them. The first match decides.
-func byRelease() []kernelPattern {
+var byRelease = sync.OnceValue(func() []kernelPattern {
 	return []kernelPattern{
 		// ELRepo's kernel-ml and kernel-lt are upstream trees packaged for EL; Oracle's UEK is a line of its own.
 		{"mainline", regexp.MustCompile(`\.elrepo\.`)},
@@ -32,7 +33,7 @@ func byRelease() []kernelPattern {
 		{"debian", regexp.MustCompile(`^\d+\.\d+\.\d+\+deb\d+`)},
 		{"debian", regexp.MustCompile(`^\d+\.\d+\.\d+-0\.deb\d+\.`)},
 	}
-}
+})
 
 // byOSRelease are the releases that several vendors write alike; os-release's ID (or ID_LIKE) says whose they are.
 var (
