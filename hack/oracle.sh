@@ -15,7 +15,7 @@ end() {
 }
 trap 'end 130' INT
 trap 'end 143' TERM
-tests='^(TestDirectedCases|TestKernelCases|TestHookOrderAgreesWithTheKernel|TestRejectedStates|TestUnreadAgreesWithTheKernel|TestStatesAgreeWithTheKernel|TestRandomRulesetsAgreeWithTheKernel)$'
+tests='^(TestDirectedCases|TestRangeEnds|TestKernelCases|TestHookOrderAgreesWithTheKernel|TestRejectedStates|TestUnreadAgreesWithTheKernel|TestStatesAgreeWithTheKernel|TestRandomRulesetsAgreeWithTheKernel)$'
 
 # reached PROFILE... says how much of the evaluator any of the profiles reached.
 reached() {

@@ -108,7 +108,7 @@ func record(t *testing.T) string {
 	file := filepath.Join(t.TempDir(), "recording")
 	cases := fewCases
 	if *allMutants || *oneMutant != "" {
-		cases = "^(TestDirectedCases|TestKernelCases|TestHookOrderAgreesWithTheKernel|TestRejectedStates|TestUnreadAgreesWithTheKernel|TestRandomRulesetsAgreeWithTheKernel)$"
+		cases = "^(TestDirectedCases|TestRangeEnds|TestKernelCases|TestHookOrderAgreesWithTheKernel|TestRejectedStates|TestUnreadAgreesWithTheKernel|TestRandomRulesetsAgreeWithTheKernel)$"
 	}
 	cmd := exec.Command(os.Args[0], "-test.run", cases, "-oracle.record", file, "-oracle.packets", "48",
 		"-oracle.duration", recordingTime.String(), "-oracle.workers", fmt.Sprint(*workers), "-oracle.seed", fmt.Sprint(*seed))

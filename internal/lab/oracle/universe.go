@@ -37,15 +37,15 @@ func NewUniverse(b *lab.Bench, family netfilter.Family) Universe {
 		u.Links = append(u.Links, b.Interface(port))
 		var sources []netip.Addr
 		for _, offset := range []uint32{1, 2, 3, 16, 17, 255, 256, 65536} {
-			sources = append(sources, offsetBy(b.Sources(port, family).Addr(), offset))
+			sources = append(sources, OffsetBy(b.Sources(port, family).Addr(), offset))
 		}
 		u.Sources = append(u.Sources, sources)
 	}
 	return u
 }
 
-// offsetBy adds to the last 32 bits of an address.
-func offsetBy(a netip.Addr, n uint32) netip.Addr {
+// OffsetBy adds to the last 32 bits of an address.
+func OffsetBy(a netip.Addr, n uint32) netip.Addr {
 	b := a.AsSlice()
 	low := b[len(b)-4:]
 	binary.BigEndian.PutUint32(low, binary.BigEndian.Uint32(low)+n)
