@@ -85,8 +85,6 @@ type Interface struct {
 	Kind   string // rtnl link kind: veth, bridge, ...; empty for hardware
 	Master string
 	Addrs  []netip.Addr // its addresses: what question A asks about when Query.Dst is empty
-	// Networks are the prefixes routed over it, default routes left out: sources in them do not arrive by another link.
-	Networks []netip.Prefix
 }
 
 // Query is a question about a set of packets. Zero fields take the question's defaults (README.md): A asks about any global

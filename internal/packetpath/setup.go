@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 )
@@ -110,7 +109,7 @@ func (e *Evaluator) startRegion(s *setup) (*region, error) {
 	}
 	r := &region{flags: queryFlags(q)}
 	var err error
-	if r.set[dSaddr], err = e.addresses(q.Src, f, e.routedBy(q.In, f)); err != nil {
+	if r.set[dSaddr], err = e.addresses(q.Src, f, e.sources(f)); err != nil {
 		return nil, err
 	}
 	if r.set[dDaddr], err = e.addresses(q.Dst, f, e.destinations(q, f)); err != nil {
@@ -229,51 +228,10 @@ func (e *Evaluator) sources(f int) ivset {
 	return out
 }
 
-// routedBy are the sources whose replies leave by the interface: those of more specific routes over others are left out.
-func (e *Evaluator) routedBy(in string, f int) ivset {
-	type route struct {
-		prefix netip.Prefix
-		own    bool
-	}
-	var routes []route
-	for i := range e.node.Interfaces {
-		for _, p := range e.node.Interfaces[i].Networks {
-			if p.IsValid() && p.Addr().Is4() == (f == 0) && p.Bits() > 0 {
-				routes = append(routes, route{p, e.node.Interfaces[i].Name == in})
-			}
-		}
-	}
-	slices.SortStableFunc(routes, func(a, b route) int { return a.prefix.Bits() - b.prefix.Bits() })
-	all := e.sources(f)
-	out := all
-	for _, r := range routes {
-		set := ivset{netfilter.Prefix(r.prefix)}
-		out = subtract(out, set)
-		if r.own {
-			out = newSet(append(slices.Clone(out), intersect(all, set)...))
-		}
-	}
-	return out
-}
-
-// behind are the addresses routed over an interface, or where that is not known, all that are not the node's.
-func (e *Evaluator) behind(out string, f int) ivset {
-	var list []netfilter.Interval
-	for _, p := range e.link(out).Networks {
-		if p.IsValid() && p.Addr().Is4() == (f == 0) && p.Bits() > 0 {
-			list = append(list, netfilter.Prefix(p))
-		}
-	}
-	if len(list) == 0 {
-		return e.sources(f)
-	}
-	return subtract(newSet(list), e.local(f))
-}
-
 // destinations are the node's own addresses on the interface for A, others' for B, any for a described packet.
 func (e *Evaluator) destinations(q *Query, f int) ivset {
 	if q.Question == B {
-		return e.behind(q.Out, f)
+		return e.sources(f)
 	}
 	if q.Question != A {
 		return ivset{{To: width([]int{32, 128}[f])}}

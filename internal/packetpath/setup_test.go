@@ -7,20 +7,19 @@ import (
 	nf "github.com/ctaudit/ctaudit/internal/netfilter"
 )
 
-// TestSourcesByRoute: what is routed over another link does not arrive by this one; the longest prefix decides.
-func TestSourcesByRoute(t *testing.T) {
-	n := testNode()
-	for i, networks := range map[int][]string{1: {"198.51.100.0/24", "10.1.2.0/24", "0.0.0.0/0"}, 2: {"172.17.0.0/16", "10.0.0.0/8"}} {
-		for _, p := range networks {
-			n.Interfaces[i].Networks = append(n.Interfaces[i].Networks, netip.MustParsePrefix(p))
-		}
-	}
-	set := Compile(n).routedBy("eth0", 0)
+// TestSources: what can come from outside, and what cannot.
+func TestSources(t *testing.T) {
+	e := Compile(testNode())
 	for addr, want := range map[string]bool{
-		"8.8.8.8": true, "172.17.0.5": false, "10.9.9.9": false, "10.1.2.3": true,
-		"198.51.100.7": true, "198.51.100.1": false, "127.0.0.1": false, "224.0.0.1": false, "240.0.0.1": false, "0.1.2.3": false, "192.168.1.1": true,
+		"8.8.8.8": true, "172.17.0.5": true, "198.51.100.7": true, "192.168.1.1": true, "169.254.1.1": true, "223.255.255.255": true,
+		"198.51.100.1": false, "127.0.0.1": false, "224.0.0.1": false, "240.0.0.1": false, "0.1.2.3": false,
+		"2600::1": true, "fd00::1": true, "::1": false, "::": false, "fe80::1": false, "ff02::1": false, "::ffff:8.8.8.8": false,
 	} {
-		if got := set.contains(nf.Addr(netip.MustParseAddr(addr))); got != want {
+		a, f := netip.MustParseAddr(addr), 0
+		if a.Is6() {
+			f = 1
+		}
+		if got := e.sources(f).contains(nf.Addr(a)); got != want {
 			t.Errorf("%s: %v, want %v", addr, got, want)
 		}
 	}

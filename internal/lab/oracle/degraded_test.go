@@ -195,21 +195,13 @@ func custom(q packetpath.Query, g packetpath.Segment) packetpath.Query {
 	return q
 }
 
-// wide asks with all that a question may leave out left out: sources by route, the node's own addresses, every combination of
+// wide asks with all that a question may leave out left out: sources, the node's own addresses, every combination of
 // flags. The packets are among those.
 func wide(c *replay.Case, r *rand.Rand) error {
 	all := *c
 	node := *c.Node
 	all.Node, all.Asked = &node, nil
-	node.Interfaces = slices.Clone(node.Interfaces)
 	node.OpaqueHooks = []packetpath.OpaqueHook{{Name: "xdp on u0", Interface: "u0"}}
-	for i := range node.Interfaces {
-		for _, asked := range c.Asked { // the bench routes each port's sources over it
-			if q := &asked.Query; q.In == node.Interfaces[i].Name {
-				node.Interfaces[i].Networks = append(node.Interfaces[i].Networks, q.Src...)
-			}
-		}
-	}
 	for _, asked := range c.Asked {
 		asked.Query.Src, asked.Query.Dst = nil, nil
 		if r.IntN(2) == 0 {
