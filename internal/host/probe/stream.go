@@ -9,6 +9,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/ctaudit/ctaudit/internal/host"
 )
 
 // What can come in place of an answer.
@@ -39,7 +41,7 @@ func open(r io.Reader, nonce string, limit int64) (*stream, error) {
 	s := &stream{data: []byte("CT=" + nonce + "\x00"), end: []byte("END=" + nonce + "\x00")}
 	switch codec {
 	case "plain":
-		s.in = bufio.NewReaderSize(&bounded{r: in, left: limit}, 64<<10)
+		s.in = bufio.NewReaderSize(&bounded{r: host.Weighed(in, r), left: limit}, 64<<10)
 	case "gzip":
 		z, err := gzip.NewReader(in)
 		if err != nil {
@@ -47,7 +49,7 @@ func open(r io.Reader, nonce string, limit int64) (*stream, error) {
 		}
 		z.Multistream(false)
 		s.packed = true
-		s.in = bufio.NewReaderSize(&bounded{r: z, left: limit}, 64<<10)
+		s.in = bufio.NewReaderSize(&bounded{r: host.Weighed(z, r), left: limit}, 64<<10)
 	default:
 		return nil, fmt.Errorf("the answer is packed with %.20q, which nobody asked for", codec)
 	}

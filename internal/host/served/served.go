@@ -5,7 +5,6 @@ package served
 
 import (
 	"bufio"
-	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -115,22 +114,28 @@ func Read(ctx context.Context, r io.Reader, req host.Request, limit int64) (*hos
 		return nil, fmt.Errorf("read answer: %w", cut(err))
 	}
 	z.Multistream(false)
-	var tape bytes.Buffer
-	n, err := tape.ReadFrom(io.LimitReader(z, limit+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("read answer: %w", cut(err))
-	case n > limit:
-		return nil, fmt.Errorf("read answer: %w (more than %d bytes)", ErrTooLong, limit)
+	recording, err := host.OpenRecording(&capped{host.Weighed(z, r), limit})
+	if err != nil {
+		return nil, fmt.Errorf("read answer: %w", err)
 	}
 	if _, err := buffered.ReadByte(); err != io.EOF {
 		return nil, fmt.Errorf("read answer: %w", ErrTrailing)
 	}
-	recording, err := host.OpenRecording(&tape)
-	if err != nil {
-		return nil, fmt.Errorf("read answer: %w", err)
-	}
 	return recording.Fetch(ctx, req)
+}
+
+// capped ends with ErrTooLong where more than left bytes come.
+type capped struct {
+	io.Reader
+	left int64
+}
+
+func (c *capped) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	if c.left -= int64(n); c.left < 0 {
+		return 0, ErrTooLong
+	}
+	return n, err
 }
 
 // cut is what an early end means here.

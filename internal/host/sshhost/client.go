@@ -23,6 +23,7 @@ type Client struct {
 	agents   agents
 	jumps    jumps
 	programs programs
+	room     chan struct{} // for heavy answers
 	scripts  scripts
 
 	mu     sync.Mutex
@@ -45,6 +46,7 @@ func New(opts Options) (*Client, error) {
 		agents:   agents{open: map[string]*agentConn{}},
 		jumps:    jumps{open: map[string]*jumpConn{}},
 		programs: programs{known: map[string]*program{}},
+		room:     make(chan struct{}, heavyAnswers),
 		dbs:      map[string]*knownHosts{},
 		said:     map[string]bool{},
 		script:   probe.Script,

@@ -25,8 +25,10 @@ type remote struct {
 	dial time.Duration // how long the system's ssh may take to connect
 }
 
-// stderrKept is what is kept of standard error, its end; maxStderr bounds what is read of it.
+// lastWords is how long the end of standard error, and the status, may take behind that of the output; stderrKept is what is kept of
+// standard error, its end; maxStderr bounds what is read of it.
 const (
+	lastWords  = 3 * time.Second
 	stderrKept = 4 << 10
 	maxStderr  = 4 << 20
 )
@@ -73,7 +75,7 @@ func (t *tail) text() string {
 func (t *tail) whole() string {
 	select {
 	case <-t.done:
-	case <-time.After(time.Second):
+	case <-time.After(lastWords):
 	}
 	return t.text()
 }
@@ -101,7 +103,7 @@ func openSession(ctx context.Context, conn *connection, command string, limit ti
 			select {
 			case s := <-status:
 				return s
-			case <-time.After(time.Second):
+			case <-time.After(lastWords):
 				return -1
 			}
 		},

@@ -50,10 +50,12 @@ func (k *talk) evidence(ctx context.Context, req host.Request, script []byte) (*
 
 func (k *talk) answer(ctx context.Context, out *bufio.Reader, req host.Request) (*host.Evidence, error) {
 	limit := k.client.opts.MaxOutput
+	answer := k.client.weigh(ctx, out)
+	defer answer.done()
 	marker := []byte(served.Marker(k.nonce))
 	if head, err := out.Peek(len(marker)); bytes.Equal(head, marker) {
 		_, _ = out.Discard(len(marker))
-		return served.Read(ctx, out, req, limit)
+		return served.Read(ctx, answer, req, limit)
 	} else if len(head) == 0 && err != nil {
 		return nil, io.ErrUnexpectedEOF
 	}
@@ -61,7 +63,7 @@ func (k *talk) answer(ctx context.Context, out *bufio.Reader, req host.Request) 
 		line, _ := out.Peek(min(200, out.Buffered()))
 		return nil, fmt.Errorf("the collector's answer begins with %q", lastLine(string(line)))
 	}
-	return k.client.read(out, req, k.nonce, limit)
+	return k.client.read(answer, req, k.nonce, limit)
 }
 
 // begin writes the script and waits for the greeting.

@@ -65,7 +65,7 @@ type Options struct {
 	Login         time.Duration // key exchange and authentication, 0: 20 s
 	Read          time.Duration // the whole reading, 0: 2 min; the time between two samples comes on top
 	Retries       int           // more attempts at dialling, with jitter
-	MaxOutput     int64         // bytes from one host once decompressed, 0: 512 MiB
+	MaxOutput     int64         // bytes from one host once decompressed, 0: 256 MiB
 	// Collector is what Push sends: the program for a machine as `uname -m` calls it, and its SHA-256 in hexadecimal digits;
 	// nil: served.Collector.
 	Collector func(machine string) (program []byte, sum string, err error)
@@ -77,7 +77,7 @@ const (
 	defaultDial      = 10 * time.Second
 	defaultLogin     = 20 * time.Second
 	defaultRead      = 2 * time.Minute
-	defaultMaxOutput = 512 << 20
+	defaultMaxOutput = 256 << 20
 )
 
 func (o Options) complete() (Options, error) {
