@@ -22,7 +22,9 @@
 package iptables
 
 import (
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/ctaudit/ctaudit/internal/collect"
 	"github.com/ctaudit/ctaudit/internal/host"
@@ -76,13 +78,15 @@ func versionNeeds() []host.Need {
 }
 
 // Needs lists the dumps of both backends and families, the kernel's own lists of legacy tables, and the versions.
-func (collector) Needs() []host.Need {
+func (collector) Needs() []host.Need { return allNeeds() }
+
+var allNeeds = sync.OnceValue(func() []host.Need {
 	var needs []host.Need
 	for _, f := range needsOf() {
 		needs = append(needs, f.names, f.legacy, f.nft, f.rawBefore)
 	}
-	return append(needs, versionNeeds()...)
-}
+	return slices.Clip(append(needs, versionNeeds()...))
+})
 
 // Collect fills doc.IPTables.
 func (collector) Collect(ev *host.Evidence, doc *snapshot.Document) []snapshot.Missing {

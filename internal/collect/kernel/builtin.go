@@ -3,10 +3,10 @@ package kernel
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
@@ -60,10 +60,9 @@ func moduleKey(name string) string { return strings.ReplaceAll(name, "-", "_") }
 // those that are mere switches (CONFIG_NF_CONNTRACK_MARK) name nothing.
 func builtinByConfig(config map[string]string) []string {
 	names := []string{}
-	options := moduleOptions()
-	for _, option := range slices.Sorted(maps.Keys(options)) {
+	for option, module := range moduleOptions() {
 		if config[option] == "y" {
-			names = append(names, options[option])
+			names = append(names, module)
 		}
 	}
 	// Since 6.17 CONFIG_IP_NF_IPTABLES no longer builds ip_tables by itself.
@@ -79,7 +78,7 @@ func builtinByConfig(config map[string]string) []string {
 
 // moduleOptions maps options to modules, from the Makefiles of net/netfilter, net/ipv4/netfilter, net/ipv6/netfilter and
 // net/bridge (Linux 6.18).
-func moduleOptions() map[string]string {
+var moduleOptions = sync.OnceValue(func() map[string]string {
 	m := map[string]string{
 		"CONFIG_NF_CONNTRACK": "nf_conntrack", "CONFIG_NF_NAT": "nf_nat", "CONFIG_NF_TABLES": "nf_tables",
 		"CONFIG_NF_CT_NETLINK": "nf_conntrack_netlink", "CONFIG_NF_CT_NETLINK_TIMEOUT": "nfnetlink_cttimeout",
@@ -106,4 +105,4 @@ func moduleOptions() map[string]string {
 		m["CONFIG_NFT_"+strings.ToUpper(expr)] = "nft_" + expr
 	}
 	return m
-}
+})

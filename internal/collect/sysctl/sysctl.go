@@ -7,6 +7,8 @@ package sysctl
 
 import (
 	"path"
+	"slices"
+	"sync"
 
 	"github.com/ctaudit/ctaudit/internal/collect"
 	"github.com/ctaudit/ctaudit/internal/host"
@@ -27,7 +29,10 @@ const (
 	pathInit    = "/proc/1/comm"
 )
 
-func (collector) Needs() []host.Need {
+func (collector) Needs() []host.Need { return needs() }
+
+// needs are the same for every node of a fleet.
+var needs = sync.OnceValue(func() []host.Need {
 	needs := []host.Need{file(pathConf), file(pathModules), file(pathCmdline), file(pathInit)}
 	for _, k := range liveKeys() {
 		needs = append(needs, k.need())
@@ -37,8 +42,8 @@ func (collector) Needs() []host.Need {
 			needs = append(needs, glob(path.Join(dir, "*.conf")))
 		}
 	}
-	return append(needs, mentionPaths()...)
-}
+	return slices.Clip(append(needs, mentionPaths()...))
+})
 
 func file(p string) host.Need     { return host.Need{Kind: host.File, Args: []string{p}} }
 func glob(p string) host.Need     { return host.Need{Kind: host.Glob, Args: []string{p}, Limit: globLimit} }

@@ -128,6 +128,7 @@ type stream struct {
 	in        *bufio.Reader
 	packed    bool   // with gzip, which checks it
 	data, end []byte // what ends data
+	piece     []byte // what is being read
 }
 
 // words reads a record's words up to its NUL. The last of n words takes the rest, blanks included.
@@ -150,28 +151,29 @@ func (s *stream) words() (string, error) {
 // segment reads data up to its end, and says whether it was the last of several. More than limit bytes are a lie, since the
 // script stops there.
 func (s *stream) segment(limit int64) (b []byte, last bool, err error) {
-	b = []byte{}
+	s.piece = s.piece[:0]
 	for {
 		part, err := s.in.ReadSlice(0)
-		b = append(b, part...)
+		s.piece = append(s.piece, part...)
 		switch {
 		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
 			return nil, false, cutOr(err)
-		case err == nil && bytes.HasSuffix(b, s.data):
-			return within(b[:len(b)-len(s.data)], false, limit)
-		case err == nil && bytes.HasSuffix(b, s.end):
-			return within(b[:len(b)-len(s.end)], true, limit)
-		case int64(len(b)) > limit+int64(len(s.end)):
+		case err == nil && bytes.HasSuffix(s.piece, s.data):
+			return within(s.piece[:len(s.piece)-len(s.data)], false, limit)
+		case err == nil && bytes.HasSuffix(s.piece, s.end):
+			return within(s.piece[:len(s.piece)-len(s.end)], true, limit)
+		case int64(len(s.piece)) > limit+int64(len(s.end)):
 			return nil, false, fmt.Errorf("more than %d bytes where the script stops", limit)
 		}
 	}
 }
 
+// within is data as it stays: a copy of its own size, since what it was read into is used again.
 func within(b []byte, last bool, limit int64) ([]byte, bool, error) {
 	if int64(len(b)) > limit {
 		return nil, false, fmt.Errorf("%d bytes where the script stops at %d", len(b), limit)
 	}
-	return b, last, nil
+	return append(make([]byte, 0, len(b)), b...), last, nil
 }
 
 // only reads data that is one piece.
