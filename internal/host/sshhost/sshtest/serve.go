@@ -9,9 +9,11 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
 )
 
 // Handler is a session's command: its exit status is returned. The streams end with it.
@@ -55,6 +57,25 @@ func Listen(t testing.TB, serve func(net.Conn)) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
+	listen(t, l, serve)
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// Everywhere makes the server answer at all addresses of 127.0.0.0/8, at a port of its own, which it returns: a host each.
+func (s *Stub) Everywhere(t testing.TB) int {
+	t.Helper()
+	loopback := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var bound error
+		err := c.Control(func(fd uintptr) { bound = unix.BindToDevice(int(fd), "lo") })
+		return errors.Join(err, bound)
+	}}
+	l, err := loopback.Listen(t.Context(), "tcp4", "0.0.0.0:0") // on the device lo: nobody else gets there
+	check(t, err)
+	listen(t, l, s.conn)
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func listen(t testing.TB, l net.Listener, serve func(net.Conn)) {
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	open, closed := map[net.Conn]bool{}, false
@@ -89,7 +110,6 @@ func Listen(t testing.TB, serve func(net.Conn)) int {
 		mu.Unlock()
 		all.Wait()
 	})
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // Addr is where the server listens, "127.0.0.1:port".
