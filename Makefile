@@ -63,6 +63,14 @@ generate: ## write the generated files anew
 bench: test-deps build ## benchmarks and whole-process runs (docs/performance.md keeps the figures)
 	CTAUDIT_BIN=$(CURDIR)/$(BIN) $(GO) test -run '^$$' -bench . -benchmem ./...
 
+FLEETHOSTS ?= 1000
+.PHONY: bench-fleet
+bench-fleet: build ## audit FLEETHOSTS hosts over SSH, beside pssh, clush, ansible and ssh, which have to be installed
+	@for p in parallel-ssh clush ansible sshd; do command -v $$p >/dev/null || \
+		{ echo "bench-fleet: no $$p (Debian: apt-get install pssh clustershell ansible-core openssh-server)" >&2; exit 1; }; done
+	CTAUDIT_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 1h -v -run '^(TestFleetSpeed|TestOneHostSpeed)$$' ./cmd/ctaudit \
+		-speed.hosts=$(FLEETHOSTS) -speed.runs=20
+
 FUZZTIME ?= 60s
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME
