@@ -222,44 +222,47 @@ func fitting(list []host.NamespaceEvidence, limit int64) ([]host.NamespaceEviden
 }
 
 // giveIDs finds the ids by which the node's own namespace knows the others. The other end of each veth that leads away with
-// an id is looked for: it has the number that our end names, and names ours. Where exactly one namespace has it, the id is
-// that namespace's.
+// an id is looked for: it has the number that our end names, and names ours. Where several namespaces have such an end, each
+// may be the one, and gets the id: a container too many is looked at then, but none too few.
 func giveIDs(list []host.NamespaceEvidence, inside map[uint64][]ipLink, own []ipLink) {
-	ids, doubtful := map[uint64]int32{}, map[uint64]bool{}
-	ends := otherEnds(inside)
+	ids, ends := map[uint64]int32{}, otherEnds(inside)
 	for _, l := range own {
 		if l.NetnsID == nil || l.LowerAt == nil || !l.paired() {
 			continue
 		}
 		id, err := l.NetnsID.value("", nil)
-		inode := ends[pair{*l.LowerAt, l.Index}]
-		if err != nil || inode == 0 {
+		if err != nil {
 			continue
 		}
-		if have, ok := ids[inode]; ok && have != int32(id) {
-			doubtful[inode] = true
+		for _, inode := range ends[pair{*l.LowerAt, l.Index}] {
+			if _, ok := ids[inode]; !ok {
+				ids[inode] = int32(id)
+			}
 		}
-		ids[inode] = int32(id)
 	}
 	for i := range list {
-		if id, ok := ids[list[i].Inode]; ok && !doubtful[list[i].Inode] {
+		if id, ok := ids[list[i].Inode]; ok {
 			list[i].NetnsID = &id
 		}
 	}
 }
 
-// toldIDs takes what lsns says about ids over what was derived.
+// toldIDs takes what lsns says about ids over what was derived: a number, or that there is none ("unassigned").
 func toldIDs(list []host.NamespaceEvidence, ids []byte) {
-	told := map[string]int32{}
+	told := map[string]*int32{}
 	for line := range bytes.Lines(ids) {
 		number, text, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
-		if id, err := strconv.ParseInt(strings.TrimSpace(text), 10, 32); err == nil && id >= 0 {
-			told[number] = int32(id)
+		text = strings.TrimSpace(text)
+		if text == "unassigned" {
+			told[number] = nil
+		} else if id, err := strconv.ParseInt(text, 10, 32); err == nil && id >= 0 {
+			n := int32(id)
+			told[number] = &n
 		}
 	}
 	for i := range list {
 		if id, ok := told[strconv.FormatUint(list[i].Inode, 10)]; ok {
-			list[i].NetnsID = &id
+			list[i].NetnsID = id
 		}
 	}
 }
@@ -271,19 +274,14 @@ func (l ipLink) paired() bool {
 // pair is the numbers of a veth's ends, the inner one first.
 type pair struct{ inner, outer uint32 }
 
-// otherEnds are the namespaces that the inner ends are in; 0 where several have such an end.
-func otherEnds(inside map[uint64][]ipLink) map[pair]uint64 {
-	ends := map[pair]uint64{}
+// otherEnds are the namespaces that have such an inner end.
+func otherEnds(inside map[uint64][]ipLink) map[pair][]uint64 {
+	ends := map[pair][]uint64{}
 	for inode, links := range inside {
 		for _, l := range links {
-			if !l.paired() || l.LowerAt == nil || l.NetnsID == nil {
-				continue
-			}
-			p := pair{l.Index, *l.LowerAt}
-			if _, twice := ends[p]; twice {
-				ends[p] = 0
-			} else {
-				ends[p] = inode
+			if l.paired() && l.LowerAt != nil && l.NetnsID != nil {
+				p := pair{l.Index, *l.LowerAt}
+				ends[p] = append(ends[p], inode)
 			}
 		}
 	}

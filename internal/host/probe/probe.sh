@@ -457,7 +457,13 @@ namespaces() {
 		ls -diL /run/netns/* /run/docker/netns/*
 	fi 2>/dev/null
 	end
-	if [ -n "$used" ] && in_path lsns; then limited "$file" -t net -n -r -o NS,NETNSID 2>/dev/null; fi
+	if [ -n "$used" ] && in_path lsns; then # it gives up when a process ends before its eyes
+		told=''
+		for attempt in 1 2 3; do
+			[ -n "$told" ] || told=$(limited "$file" -t net -n -r -o NS,NETNSID 2>/dev/null)
+		done
+		printf %s "$told"
+	fi
 	end
 }
 
