@@ -28,8 +28,9 @@ func floods() []fault {
 	return all
 }
 
-// TestChaosMemory: what hosts send without end costs the time to see it, and memory for one of them, and not for each. (The bound
-// leaves room for a collector that other processes keep from running.)
+// TestChaosMemory: what hosts send without end costs the time to see it, and memory for the two that may be heavy at a time, not for
+// each: the six bombs alone unpack to 256 MiB each. The bound is that of two, as a buffer that doubles and a heap that doubles hold
+// them, with the slots' own 32 MiB (measured: 940 MiB).
 func TestChaosMemory(t *testing.T) {
 	labtest.Require(t, "root", "netns", "ssh")
 	c := newChaos(t)
@@ -43,7 +44,7 @@ func TestChaosMemory(t *testing.T) {
 	usage, _ := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	t.Logf("%d hosts in %s; %d MiB resident; %d MiB of floods taken", len(names), time.Since(begun), usage.Maxrss>>10, c.sent.Load()>>20)
 	c.checkHosts(names)
-	if usage.Maxrss > 2<<20 {
+	if usage.Maxrss > 1536<<10 {
 		t.Errorf("%d MiB resident", usage.Maxrss>>10)
 	}
 }

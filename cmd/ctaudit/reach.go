@@ -65,7 +65,7 @@ func (f *reachFlags) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&f.reader, "reader", string(sshhost.Auto), "auto: the node's own ctaudit, or else the probe; probe: the script; push: a collector that is removed afterwards")
 	fs.BoolVar(&f.push, "push", false, "the same as --reader push")
 	fs.BoolVar(&f.system, "system-ssh", false, "go through the system's ssh for every host")
-	fs.Int64Var(&f.maxOutput, "max-output", 512, "what one host may answer, decompressed, in `MiB`")
+	fs.Int64Var(&f.maxOutput, "max-output", 256, "what one host may answer, decompressed, in `MiB`")
 	fs.StringVar(&f.sshConfig, "ssh-config", "", "the ssh configuration, instead of the user's, in `file`")
 }
 

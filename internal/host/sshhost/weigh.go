@@ -3,14 +3,14 @@ package sshhost
 import (
 	"bufio"
 	"context"
-	"runtime/debug"
 )
 
-// lightAnswer is how many bytes of an answer, unpacked, every host may hold; hosts with more than that wait for each other,
-// heavyAnswers at a time. An ordinary node has a hundredth of it, and a bomb costs what one node does, and not one for each slot.
+// lightAnswer is how many bytes of an answer, unpacked, every host may hold: more than a node with a hundred thousand iptables
+// rules has. Hosts with more than that wait for each other, heavyAnswers at a time, so that bombs do not cost the memory of one
+// for each slot, and one that stalls does not hold up every large node.
 const (
-	lightAnswer  = 8 << 20
-	heavyAnswers = 1
+	lightAnswer  = 32 << 20
+	heavyAnswers = 2
 )
 
 // weighed is an answer that is weighed while it is unpacked (see [host.Weigher]).
@@ -41,10 +41,9 @@ func (w *weighed) Weigh(n int) error {
 	}
 }
 
-// done makes room. What a bomb left is garbage, which is collected before the next heavy answer comes on top of it.
+// done makes room.
 func (w *weighed) done() {
 	if w.heavy {
-		debug.FreeOSMemory()
 		<-w.room
 	}
 }
