@@ -38,6 +38,8 @@ type side struct {
 	argv  []string
 	env   []string
 	stdin string // a file
+	kept  string // a folder with what the hosts said; "-": it prints that
+	finds bool   // its exit status tells of findings
 	took  []pass
 }
 
@@ -85,7 +87,7 @@ func TestOneHostSpeed(t *testing.T) {
 	inventory := inventoryOf(t, "node ansible_host=127.0.0.1 ansible_port="+port)
 	inTurns(t, *speedRuns, []*side{
 		{name: "ssh", hosts: 1, stdin: script, argv: []string{"ssh", "-F", config, "-p", port, "127.0.0.1", "sh -s"}},
-		{name: "fleet", hosts: 1, argv: []string{binary(t), "fleet", "-q", "-i", inventory, "--ssh-config", config}},
+		{name: "fleet", hosts: 1, finds: true, argv: []string{binary(t), "fleet", "-q", "-i", inventory, "--ssh-config", config}},
 	})
 }
 
@@ -123,13 +125,35 @@ func (s *side) run(t *testing.T) pass {
 	begun := time.Now()
 	err = cmd.Run()
 	p := pass{wall: time.Since(begun)}
-	if code := cmd.ProcessState.ExitCode(); code != 0 && code != exitFindings {
+	if code := cmd.ProcessState.ExitCode(); code != 0 && (code != exitFindings || !s.finds) {
 		text, _ := os.ReadFile(said.Name())
 		t.Fatalf("%s: %v: %s", s.name, err, text[max(0, len(text)-2000):])
+	}
+	if n := s.said(t, said); s.kept != "" && n < int64(s.hosts)*probeAnswer {
+		t.Fatalf("%s: answers of no more than %d bytes came", s.name, n)
 	}
 	usage, _ := cmd.ProcessState.SysUsage().(*syscall.Rusage) // with the children that it waited for
 	p.cpu, p.resident = cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime(), float64(usage.Maxrss)/1024
 	return p
+}
+
+// probeAnswer is less than any answer has, packed. (clush prints some of it only: it takes it for lines of text.)
+const probeAnswer = 10 << 10
+
+// said is how many bytes a side has kept.
+func (s *side) said(t *testing.T, printed *os.File) (n int64) {
+	files := []string{printed.Name()}
+	if s.kept != "-" {
+		files, _ = filepath.Glob(s.kept + "/*") // the pattern is right
+	}
+	for _, f := range files {
+		info, err := os.Stat(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += info.Size()
+	}
+	return n
 }
 
 // speedTable is a side a line: medians over the rounds.
@@ -219,14 +243,14 @@ func (f *speedFleet) sides() []*side {
 	return []*side{
 		{name: "bare", hosts: *speedHosts, argv: bare, env: role("bare")},
 		{name: "collect", hosts: *speedHosts, argv: bare, env: role("collect")},
-		{name: "audit", hosts: *speedHosts, argv: append([]string{"sh", "-c", journal, out("journal"), binary(f.t)}, audit...)},
-		{name: "pssh", hosts: *speedOthers, stdin: f.script, argv: []string{
+		{name: "audit", hosts: *speedHosts, finds: true, argv: append([]string{"sh", "-c", journal, out("journal"), binary(f.t)}, audit...)},
+		{name: "pssh", hosts: *speedOthers, stdin: f.script, kept: out("pssh"), argv: []string{
 			"parallel-ssh", "-I", "-h", fewAddresses, "-p", forks, "-t", "0",
 			"-o", out("pssh"), "-x", "-F " + f.config, "sh -s",
 		}},
-		{name: "clush", hosts: *speedOthers, stdin: f.script, argv: []string{
+		{name: "clush", hosts: *speedOthers, stdin: f.script, kept: "-", argv: []string{
 			"clush", "--hostfile", fewBare, "-f", forks, "-q", "-S",
-			"--outdir", out("clush"), "-o", "-p " + f.port + " -F " + f.config, "sh -s",
+			"-o", "-p " + f.port + " -F " + f.config, "sh -s",
 		}},
 		{
 			name: "ansible", hosts: *speedOthers, argv: []string{"ansible", "-i", few, "all", "-f", forks, "-m", "raw", "-a", raw, "-t", out("ansible")},
