@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -175,6 +176,17 @@ func TestAddressesAgreeWithIP(t *testing.T) {
 	}
 }
 
+// settle waits until IPv6 has found its addresses to be nobody else's: routes come with them.
+func settle(t *testing.T, n *lab.Netns) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if tentative, err := n.Output("ip", "-6", "addr", "show", "tentative"); err == nil && len(tentative) == 0 {
+			return
+		}
+	}
+	t.Fatal("addresses stay tentative")
+}
+
 func TestRoutesAgreeWithIP(t *testing.T) {
 	n := scene(t)
 	type ipHop struct {
@@ -191,6 +203,7 @@ func TestRoutesAgreeWithIP(t *testing.T) {
 		Metric   uint32
 		NextHops []ipHop
 	}
+	settle(t, n)
 	topology := section1(t, fetch(t, n.Path()))
 	name := map[uint32]string{}
 	for _, l := range must(t, topology.Links) {
