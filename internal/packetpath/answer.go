@@ -2,8 +2,8 @@ package packetpath
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 )
@@ -35,36 +35,42 @@ type settled struct {
 	certain  bool
 	classes  []*class // the leaf's own class, or all that were folded into it
 	deciders []ruleID // of each
+	also     []string // what folded classes depend on besides
 }
 
-// foldAbove is how many classes are listed one by one; beyond it those of one fate are folded into one outcome.
-const foldAbove = 256
+// foldAbove is how many classes are listed one by one; beyond it those of one fate are folded into one outcome, and beyond
+// foldKinds outcomes what they assume does not keep them apart either.
+const (
+	foldAbove = 256
+	foldKinds = 64
+)
 
 // settle drops the classes that are empty after all, and finds a packet in each of the others.
-func settle(s *setup, leaves []leaf) []settled {
+func (m *meter) settle(s *setup, leaves []leaf) []settled {
 	order := make([]int, len(leaves))
 	sizes := make([]float64, len(leaves))
+	known := setSizes{}
 	for i := range leaves {
-		order[i], sizes[i] = i, leaves[i].boxSize()
+		order[i], sizes[i] = i, leaves[i].boxSize(known)
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(sizes[b], sizes[a]) })
 	out := make([]settled, 0, min(len(leaves), foldAbove))
 	at := map[foldKey]int{}
 	for _, i := range order {
 		x := settled{leaf: leaves[i], size: sizes[i], certain: leaves[i].certain() && leaves[i].fate != fateDepends}
-		out = x.addTo(out, s, at, len(leaves) > foldAbove)
+		out = m.add(out, &x, s, at, len(leaves) > foldAbove)
 	}
 	return out
 }
 
 // check finds a packet in the class and estimates its size; false when there is none.
-func (x *settled) check(s *setup) bool {
-	p, f := x.witness(&s.like)
+func (x *settled) check(s *setup, search *int) bool {
+	p, f := x.witness(&s.like, search)
 	if f == foundUnknown {
-		x.fate, x.certain, x.depends = fateDepends, false, "the ruleset is too complex to be decided within the budget"
+		x.fate, x.certain, x.depends = fateDepends, false, tooLarge
 	}
 	x.point = p
-	x.size *= x.share()
+	x.size *= x.share(search)
 	return f != foundNo
 }
 
@@ -73,24 +79,36 @@ type foldKey struct {
 	fate    fate
 	certain bool
 	reset   bool
-	assumes string
+	open    bool // something is assumed
+	assumes uint64
 }
 
-// addTo appends the class where it is not empty. When classes are folded, the largest that is not empty stands for all
+func (x *settled) foldKey(kinds int) foldKey {
+	k := foldKey{fate: x.fate, certain: x.certain, reset: x.leaf.reset, open: x.assume != nil || x.wide}
+	if kinds < foldKinds && x.assume != nil {
+		k.assumes = x.assume.hash
+	}
+	return k
+}
+
+// add appends the class where it is not empty. When classes are folded, the largest that is not empty stands for all
 // others of its kind, and these are not looked into.
-func (x *settled) addTo(out []settled, s *setup, at map[foldKey]int, folding bool) []settled {
+func (m *meter) add(out []settled, x *settled, s *setup, at map[foldKey]int, folding bool) []settled {
 	k := foldKey{}
 	if folding {
-		k = foldKey{x.fate, x.certain, x.leaf.reset, strings.Join(x.assuming(), "\n")}
-		if j, ok := at[k]; ok {
-			out[j].classes = append(out[j].classes, x.class)
-			out[j].deciders = append(out[j].deciders, x.decider())
-			out[j].size += x.size
+		k = x.foldKey(0)
+		j, ok := at[k]
+		if !ok {
+			k = x.foldKey(len(at))
+			j, ok = at[k]
+		}
+		if ok {
+			out[j].take(x)
 			return out
 		}
 	}
 	size := x.size
-	if !x.check(s) {
+	if !x.check(s, &m.search) {
 		return out
 	}
 	if folding {
@@ -99,6 +117,24 @@ func (x *settled) addTo(out []settled, s *setup, at map[foldKey]int, folding boo
 	}
 	x.classes, x.deciders = []*class{x.class}, []ruleID{x.decider()}
 	return append(out, *x)
+}
+
+// take folds another class of the kind into the outcome. Of what these assume, only some is remembered.
+func (x *settled) take(y *settled) {
+	x.classes = append(x.classes, y.class)
+	x.deciders = append(x.deciders, y.decider())
+	x.size += y.size
+	if y.depends != "" && y.depends != x.depends && len(x.also) < blurry && !slices.Contains(x.also, y.depends) {
+		x.also = append(x.also, y.depends)
+	}
+	if y.assume == nil || x.assume != nil && y.assume.hash == x.assume.hash {
+		return
+	}
+	for a := y.assume; a != nil && len(x.also) < blurry; a = a.prev {
+		if a.kind != chance && !slices.Contains(x.also, a.text) {
+			x.also = append(x.also, a.text)
+		}
+	}
 }
 
 // answer builds the answer from one walk.
@@ -121,10 +157,10 @@ func (e *Evaluator) judge(s *setup, leaves []leaf) (Answer, []settled) {
 	if s.query.Question == B {
 		a.Interface = s.query.Out
 	}
-	all := settle(s, leaves)
-	certainByRegion(all)
+	all := e.settle(s, leaves)
+	e.certainByRegion(all)
 	a.Verdict, a.Reset = verdict(all), reset(s, all)
-	a.DependsOn = dependsOn(&a, all)
+	a.DependsOn = dependsOn(&a, all, s.blurred)
 	if d := deciding(all); d != nil {
 		a.decided(s, d)
 	}
@@ -217,16 +253,21 @@ func reset(s *setup, all []settled) Reset {
 
 // certainByRegion finds classes of one region that stand for every answer to an undecided predicate and share their side:
 // their fate does not depend on it.
-func certainByRegion(all []settled) {
+func (m *meter) certainByRegion(all []settled) {
 	groups := map[*region][]*settled{}
+	var order []*region // what is decided within the budget must be the same on every run
 	for i := range all {
 		if !all[i].certain && len(all[i].classes) == 1 {
+			if groups[all[i].region] == nil {
+				order = append(order, all[i].region)
+			}
 			groups[all[i].region] = append(groups[all[i].region], &all[i])
 		}
 	}
-	for _, g := range groups {
+	for _, r := range order {
+		g := groups[r]
 		for _, sd := range []side{stops, passes} {
-			if coversAll(g, sd) {
+			if m.coversAll(g, sd) {
 				for _, x := range g {
 					x.certain = x.certain || x.fate.side() == sd
 				}
@@ -236,20 +277,17 @@ func certainByRegion(all []settled) {
 }
 
 // coversAll reports whether every class of the group is on the side, and together they cover all answers.
-func coversAll(g []*settled, sd side) bool {
+func (m *meter) coversAll(g []*settled, sd side) bool {
 	for _, x := range g {
 		if x.fate.side() != sd || x.wide {
 			return false
 		}
 	}
-	return len(g) > 0 && tautology(g, 0)
+	return len(g) > 0 && m.tautology(g)
 }
 
 // tautology splits on one predicate after the other.
-func tautology(g []*settled, depth int) bool {
-	if len(g) == 0 || depth > maxAssumptions {
-		return false
-	}
+func (m *meter) tautology(g []*settled) bool {
 	var cubes []map[string]bool
 	for _, x := range g {
 		cube := map[string]bool{}
@@ -265,10 +303,13 @@ func tautology(g []*settled, depth int) bool {
 			cubes = append(cubes, cube)
 		}
 	}
-	return covers(cubes, depth)
+	return m.covers(cubes, 0)
 }
 
-func covers(cubes []map[string]bool, depth int) bool {
+func (m *meter) covers(cubes []map[string]bool, depth int) bool {
+	if m.search -= 16 * len(cubes); m.search < 0 { // copying a map costs as much as so many comparisons
+		return false
+	}
 	text := ""
 	for _, c := range cubes {
 		if len(c) == 0 {
@@ -296,7 +337,7 @@ func covers(cubes []map[string]bool, depth int) bool {
 				part = append(part, d)
 			}
 		}
-		if !covers(part, depth+1) {
+		if !m.covers(part, depth+1) {
 			return false
 		}
 	}
@@ -304,12 +345,17 @@ func covers(cubes []map[string]bool, depth int) bool {
 }
 
 // dependsOn lists what could not be decided and matters: predicates that some class assumes while others have another fate.
-func dependsOn(a *Answer, all []settled) []string {
+// At most so many as an answer can name are listed.
+func dependsOn(a *Answer, all []settled, blurred []string) []string {
 	var out []string
+	wide := false
 	for i := range all {
 		x := &all[i]
 		if x.depends != "" {
 			out = append(out, x.depends)
+		}
+		if a.Verdict != Dropped && a.Verdict != NotDropped && !x.certain || x.fate == fateDepends {
+			out = append(out, x.also...)
 		}
 		if a.Verdict == Dropped || a.Verdict == NotDropped || x.certain {
 			continue
@@ -319,12 +365,26 @@ func dependsOn(a *Answer, all []settled) []string {
 				out = append(out, y.text)
 			}
 		}
-		if x.wide {
-			out = append(out, "more undecided conditions than can be told apart")
-		}
+		wide = wide || x.wide
+	}
+	if wide {
+		out = append(append(out, blurred...), manyConditions)
 	}
 	slices.Sort(out)
-	return slices.Compact(out)
+	return listed(slices.Compact(out))
+}
+
+// listed is the first so many of the conditions, with what must not be missing among them.
+func listed(all []string) []string {
+	if len(all) <= named {
+		return all
+	}
+	must := func(s string) bool { return s == tooLarge || s == manyConditions }
+	out := slices.DeleteFunc(slices.Clone(all[named:]), func(s string) bool { return !must(s) })
+	out = append(out, all[:named]...)
+	out = append(out, fmt.Sprintf("%d more conditions", len(all)-len(out)))
+	slices.Sort(out)
+	return out
 }
 
 // opaqueHooks are the programs on the way that may drop. They never protect, and they take nothing back: they are named

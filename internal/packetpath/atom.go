@@ -85,7 +85,7 @@ func familyOf(f netfilter.Field) netfilter.Family {
 // label is the condition in words, canonical: undecided predicates are told apart by it.
 func (a *atom) label() string {
 	if a.text == "" && a.from != nil {
-		a.text = matchText(a.from)
+		a.text = clip(matchText(a.from))
 	}
 	return a.text
 }

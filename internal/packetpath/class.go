@@ -48,7 +48,8 @@ type assumption struct {
 	holds bool
 	kind  certainty
 	prev  *assumption
-	n     int // length of the list that ends here
+	n     int    // length of the list that ends here
+	hash  uint64 // of the list
 }
 
 // maxAssumptions is how many assumptions a class carries; beyond it they are no longer told apart.
@@ -127,8 +128,26 @@ func (s state) with(text string, holds bool, kind certainty) state {
 		s.wide = s.wide || kind != chance
 		return s
 	}
-	s.assume = &assumption{text: text, holds: holds, kind: kind, prev: s.assume, n: n}
+	a := &assumption{text: text, holds: holds, kind: kind, prev: s.assume, n: n}
+	a.hash = a.sum()
+	s.assume = a
 	return s
+}
+
+// sum is FNV-1a over the texts of the list. It tells lists apart for display only, so that no more depends on it.
+func (a *assumption) sum() uint64 {
+	const prime = 1099511628211
+	h := uint64(14695981039346656037)
+	if a.prev != nil {
+		h = a.prev.hash
+	}
+	for i := range len(a.text) {
+		h = (h ^ uint64(a.text[i])) * prime
+	}
+	if a.holds {
+		h++
+	}
+	return (h ^ 0xff) * prime
 }
 
 // certain reports whether packets of the class surely exist: it rests on no undecided predicate.

@@ -147,6 +147,7 @@ func (c *compiler) rule(r *netfilter.Rule) *crule {
 			out.add(c.ext(op)...)
 		default:
 			if s, ok := c.step(op, out); ok {
+				s.text = clip(s.text)
 				out.steps = append(out.steps, s)
 				acts = true
 			}
@@ -169,6 +170,9 @@ func (r *crule) add(atoms ...atom) {
 	g := r.steps[len(r.steps)-1].group
 	if g.atoms == nil {
 		g.atoms = make([]atom, 0, 3)
+	}
+	for i := range atoms {
+		atoms[i].text = clip(atoms[i].text)
 	}
 	g.atoms = append(g.atoms, atoms...)
 }
@@ -305,12 +309,12 @@ func (c *compiler) compare(o netfilter.Operand, in ivset, invert bool) atom {
 		return c.fib(o, in, invert)
 	}
 	if d, ok := dimOf(o.Field); ok {
-		set, ok := preimage(o, in)
+		set, ok := c.e.preimage(o, in)
 		if !ok {
 			return atom{kind: atomGuess, invert: invert, sure: pure, field: o.Field}
 		}
 		if invert {
-			set = complement(set, o.Field.Bits())
+			set = c.e.complement(set, o.Field.Bits())
 		}
 		if o.Field == netfilter.DSCP {
 			set = shiftDSCP(set)
@@ -340,6 +344,50 @@ func certaintyOf(f netfilter.Field) certainty {
 		return chance
 	}
 	return pure
+}
+
+// preimage is [preimage] within the node's budget. A set that a rule looks up is shared by all rules that do.
+func (e *Evaluator) preimage(o netfilter.Operand, in ivset) (ivset, bool) {
+	bits := o.Field.Bits()
+	if o.Mask == nil && o.Xor == nil {
+		if full := width(bits); len(in) == 0 || in[len(in)-1].To.Cmp(full) <= 0 {
+			return in, true
+		}
+		return preimage(o, in)
+	}
+	if e.compileLeft < 0 {
+		return nil, false
+	}
+	set, ok := preimage(o, in)
+	e.compileLeft -= len(set)
+	if o.Xor != nil {
+		e.compileLeft -= int(min(in.size(), 1<<16) / 8)
+	}
+	if o.Mask != nil && bits <= 16 {
+		if host := width(bits).And(o.Mask.Not()); host.And(host.Next()) != (netfilter.Value{}) {
+			e.compileLeft -= 1 << 13 // it takes enumerate so long
+		}
+	}
+	return set, ok
+}
+
+// complement is [complement], made once for a set that several rules share.
+func (e *Evaluator) complement(s ivset, bits int) ivset {
+	if len(s) < 16 {
+		return complement(s, bits)
+	}
+	k := invKey{setKey{&s[0], len(s)}, bits}
+	out, ok := e.inverse[k]
+	if !ok {
+		out = complement(s, bits)
+		e.inverse[k] = out
+	}
+	return out
+}
+
+type invKey struct {
+	setKey
+	bits int
 }
 
 // apply computes (v & mask) ^ xor.

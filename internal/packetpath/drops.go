@@ -96,6 +96,7 @@ type dropAt struct {
 	rule  *netfilter.Rule
 	chain *netfilter.Chain
 	ways  []way
+	lost  bool // they are not known: waysBudget
 }
 
 // Drops lists every rule that names INVALID in a state match and drops or rejects, itself or through the chain that it
@@ -270,14 +271,22 @@ func (e *Evaluator) killed(q Query) []*netfilter.Rule {
 	if err != nil {
 		return nil
 	}
+	was := e.meter
+	end := e.begin()
+	defer func() {
+		end()
+		e.left, e.search, e.shadow = was.left, was.search, was.shadow
+	}()
 	var out []*netfilter.Rule
 	for _, l := range e.walk(s, 0) {
 		if l.via == nil || l.fate.side() != stops && l.fate != fateReset || l.steps == nil {
 			continue
 		}
 		b := l.steps.step.base
-		early := b.hook == netfilter.Ingress || b.hook == netfilter.Prerouting && b.priority <= netfilter.ConntrackPriority
-		if p, f := l.witness(&s.like); early && f == foundYes && l.certain() {
+		if b.hook != netfilter.Ingress && (b.hook != netfilter.Prerouting || b.priority > netfilter.ConntrackPriority) || !l.certain() {
+			continue
+		}
+		if p, f := l.witness(&s.like, &e.search); f == foundYes {
 			out = append(out, l.via.at(&p, false))
 		}
 	}

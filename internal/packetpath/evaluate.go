@@ -7,10 +7,6 @@ import (
 	"github.com/ctaudit/ctaudit/internal/netfilter/xtables"
 )
 
-// budget is how many rules one query may look at, over all classes and jumps: about a second's work. Beyond it the answer
-// depends on the rest.
-const budget = 2_000_000
-
 // Evaluator answers questions about one node. Chains are compiled when a packet first reaches them, and kept for the next
 // query. It is not safe for concurrent use.
 type Evaluator struct {
@@ -21,7 +17,10 @@ type Evaluator struct {
 	sets     map[*netfilter.Set]ivset
 	setIndex map[*netfilter.Table]map[string]*netfilter.Set
 	types    *[2][]addressType
+	inverse  map[invKey]ivset
+	targeted map[*netfilter.Set][]string
 	drops    []dropAt
+	meter
 }
 
 // Compile prepares a node for several queries. It does no work before a query needs it.
@@ -34,6 +33,9 @@ func Compile(n *Node) *Evaluator {
 		index:    map[*netfilter.Table]map[string]*netfilter.Chain{},
 		sets:     map[*netfilter.Set]ivset{},
 		setIndex: map[*netfilter.Table]map[string]*netfilter.Set{},
+		inverse:  map[invKey]ivset{},
+		targeted: map[*netfilter.Set][]string{},
+		meter:    newMeter(),
 	}
 }
 
@@ -77,6 +79,7 @@ func (e *Evaluator) Evaluate(q Query) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
+	defer e.begin()()
 	a := e.answer(s, e.walk(s, 0))
 	if n := e.orders(s); n > 1 {
 		e.tryOrders(s, &a, n)
@@ -86,7 +89,7 @@ func (e *Evaluator) Evaluate(q Query) (Answer, error) {
 
 // walk runs the question once, with chains of equal priority in the order of that number: see turn.
 func (e *Evaluator) walk(s *setup, order int) []leaf {
-	w := &walker{ev: e, budget: budget, order: order}
+	w := &walker{ev: e, order: order}
 	w.view = view{family: s.family, toNode: s.query.Question == A}
 	w.whole = s.start.region
 	live := w.stages(s, s.stages, []*class{s.start})
@@ -95,6 +98,10 @@ func (e *Evaluator) walk(s *setup, order int) []leaf {
 	w.provoke(s, s.answerStages, w.finish(live, s), s.forwarded)
 	w.provoke(s, s.rejectStages, rejected, false)
 	w.provoke(s, s.rejectStages[len(s.rejectStages)-1:], wire, false)
+	if e.spent() { // what became of the rest is not known
+		w.leaves = append(w.leaves, leaf{class: s.start, fate: fateDepends, depends: tooLarge})
+	}
+	s.blurred = w.blurred
 	return w.leaves
 }
 
@@ -144,7 +151,10 @@ func (w *walker) runAll(b *baseChain, live []*class, state ctState) []*class {
 	for _, c := range live {
 		w.runBase(b, c, state)
 	}
-	return mergeComplements(w.accepted)
+	if w.ev.spent() {
+		return nil
+	}
+	return w.thin(mergeComplements(w.accepted))
 }
 
 // uniform tries a base chain on the whole question.
@@ -160,10 +170,16 @@ func (w *walker) uniform(b *baseChain, live []*class, state ctState) ([]*class, 
 	w.runBase(b, &probe, state)
 	same := len(w.leaves) == leaves && len(w.resets) == resets && len(w.wire) == wire && len(w.accepted) == 1 && w.accepted[0].region == w.whole
 	w.leaves, w.resets, w.wire = w.leaves[:leaves], w.resets[:resets], w.wire[:wire]
+	if w.ev.spent() {
+		return nil, true
+	}
 	if !same || w.accepted[0].assume != nil {
 		return nil, false
 	}
 	got := w.accepted[0]
+	if !w.ev.spend(len(live) * classCost / 2) {
+		return nil, true
+	}
 	out := make([]*class, len(live))
 	for i, c := range live {
 		d := *c
@@ -187,6 +203,9 @@ const rewrites = "the ruleset rewrites the packet's addresses, ports or flags"
 
 // finish says what becomes of the packets that nothing stopped, and follows the RST that they provoke.
 func (w *walker) finish(live []*class, s *setup) (provoking []*class) {
+	if w.ev.spent() {
+		return nil
+	}
 	for _, c := range live {
 		if c.written&rewritten != 0 {
 			w.leaves = append(w.leaves, leaf{class: c, fate: fateDepends, depends: rewrites})
@@ -197,7 +216,7 @@ func (w *walker) finish(live []*class, s *setup) (provoking []*class) {
 			continue
 		}
 		b := box{flags: withRST, hasFlags: true}
-		quiet, loud := cutClass(c, &b)
+		quiet, loud := w.cutClass(c, &b)
 		if quiet != nil {
 			w.leaves = append(w.leaves, leaf{class: quiet, fate: fateDelivered})
 		}

@@ -16,6 +16,7 @@ type way struct {
 // findWays finds how base chains lead to each drop.
 func (e *Evaluator) findWays() {
 	graphs := map[*netfilter.Table]jumpGraph{}
+	found := map[*netfilter.Chain][]way{}
 	for i := range e.drops {
 		d := &e.drops[i]
 		if d.chain.Base != nil {
@@ -26,7 +27,11 @@ func (e *Evaluator) findWays() {
 				g = e.jumps(d.table)
 				graphs[d.table] = g
 			}
-			d.ways = g.ways(d.chain)
+			if d.ways, ok = found[d.chain]; !ok {
+				d.ways = e.waysTo(g, d.chain)
+				found[d.chain] = d.ways
+			}
+			d.lost = len(d.ways) == 0 && e.waysLeft < 0
 		}
 		for _, w := range d.ways {
 			if len(d.Hooks) == 0 {
@@ -54,6 +59,9 @@ func (e *Evaluator) jumps(t *netfilter.Table) jumpGraph {
 	for _, c := range t.Chains {
 		for _, r := range c.Rules {
 			for _, name := range comp.targets(r) {
+				if e.waysLeft--; e.waysLeft < 0 {
+					return g
+				}
 				g[name] = append(g[name], caller{c, r})
 			}
 		}
@@ -78,19 +86,32 @@ func (c *compiler) targets(r *netfilter.Rule) []string {
 			}
 		case netfilter.VMap:
 			if s := c.set(op.Set); s != nil {
-				for i := range s.Elements {
-					if v := s.Elements[i].Verdict; v != nil && v.Chain != "" {
-						out = append(out, v.Chain)
-					}
-				}
+				out = append(out, c.e.mapped(s)...)
 			}
 		}
 	}
 	return out
 }
 
-// ways searches backwards from a chain to base chains, the shortest way to each.
-func (g jumpGraph) ways(to *netfilter.Chain) []way {
+// mapped are the chains that a verdict map's elements lead to.
+func (e *Evaluator) mapped(s *netfilter.Set) []string {
+	out, ok := e.targeted[s]
+	if ok {
+		return out
+	}
+	for i := range s.Elements {
+		if v := s.Elements[i].Verdict; v != nil && v.Chain != "" {
+			out = append(out, v.Chain)
+		}
+	}
+	slices.Sort(out)
+	out = slices.Compact(out)
+	e.targeted[s] = out
+	return out
+}
+
+// waysTo searches backwards from a chain to base chains, the shortest way to each; none where the budget does not do.
+func (e *Evaluator) waysTo(g jumpGraph, to *netfilter.Chain) []way {
 	type node struct {
 		chain *netfilter.Chain
 		rule  *netfilter.Rule // that jumps on
@@ -100,6 +121,9 @@ func (g jumpGraph) ways(to *netfilter.Chain) []way {
 	seen := map[*netfilter.Chain]bool{to: true}
 	nodes := []node{{chain: to}}
 	for i := 0; i < len(nodes); i++ {
+		if e.waysLeft -= 1 + len(g[nodes[i].chain.Name]); e.waysLeft < 0 {
+			return nil
+		}
 		for _, c := range g[nodes[i].chain.Name] {
 			if seen[c.chain] {
 				continue
@@ -112,6 +136,7 @@ func (g jumpGraph) ways(to *netfilter.Chain) []way {
 			w := way{base: c.chain}
 			for k := len(nodes) - 1; k > 0; k = nodes[k].on {
 				w.rules = append(w.rules, nodes[k].rule)
+				e.waysLeft--
 			}
 			out = append(out, w)
 		}

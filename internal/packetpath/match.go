@@ -19,7 +19,9 @@ func (w *walker) match(g *group, c *class) parts {
 	if p.never {
 		return parts{whole: true}
 	}
-	w.budget--
+	if !w.ev.spend(1 + c.weight(&p.box)) {
+		return parts{}
+	}
 	var guesses []*atom
 	for _, a := range p.tests {
 		switch w.decide(a, c) {
@@ -42,7 +44,7 @@ func (w *walker) match(g *group, c *class) parts {
 		return w.refine(p, []*class{c}, nil, guesses)
 	}
 	hit, rest := *c, *c
-	hit.region, rest.region = c.narrow(&p.box), c.without(&p.box)
+	hit.region, rest.region = w.cut(c, &p.box)
 	out := w.refine(p, []*class{&hit}, []*class{&rest}, guesses)
 	if len(p.tuples)+len(guesses) == 0 {
 		out.box = &p.box
@@ -88,6 +90,9 @@ func (w *walker) refine(p *prepared, hit, rest []*class, guesses []*atom) parts 
 	}
 	for _, a := range guesses {
 		kind := a.sure
+		if !w.ev.spend(len(hit) * classCost / 2) {
+			return parts{}
+		}
 		for i, c := range hit {
 			yesPart, noPart := *c, *c
 			yesPart.state = c.with(w.view.about(a), !a.invert, kind)
@@ -119,9 +124,8 @@ func (w *walker) matchWritten(p *prepared, c *class, guesses []*atom) parts {
 	hit := *c
 	var rest []*class
 	if rel == overlap {
-		hit.region = c.narrow(&q.box)
 		r := *c
-		r.region = c.without(&q.box)
+		hit.region, r.region = w.cut(c, &q.box)
 		rest = append(rest, &r)
 	}
 	return w.refine(q, []*class{&hit}, rest, guesses)
@@ -147,7 +151,7 @@ func (w *walker) lookup(t *tuples, c *class, text string) (in, out []*class) {
 			break
 		}
 		var hit *class
-		hit, c = cutClass(c, &b.box)
+		hit, c = w.cutClass(c, &b.box)
 		if hit != nil {
 			in = append(in, hit)
 		}
@@ -158,8 +162,18 @@ func (w *walker) lookup(t *tuples, c *class, text string) (in, out []*class) {
 	return in, out
 }
 
+// cut is the parts of a class's region in a box and outside.
+func (w *walker) cut(c *class, b *box) (hit, rest *region) {
+	hit, rest = c.narrow(b), c.without(b)
+	w.ev.spend(classCost + hit.made(c.region)*intervalCost + rest.made(c.region)*intervalCost)
+	return hit, rest
+}
+
 // cutClass splits a class by a box; either part may be nil.
-func cutClass(c *class, b *box) (hit, rest *class) {
+func (w *walker) cutClass(c *class, b *box) (hit, rest *class) {
+	if !w.ev.spend(1 + c.weight(b)) {
+		return nil, nil
+	}
 	switch c.meet(b) {
 	case disjoint:
 		return nil, c
@@ -167,7 +181,7 @@ func cutClass(c *class, b *box) (hit, rest *class) {
 		return c, nil
 	}
 	h, r := *c, *c
-	h.region, r.region = c.narrow(b), c.without(b)
+	h.region, r.region = w.cut(c, b)
 	return &h, &r
 }
 
@@ -181,7 +195,9 @@ type choice struct {
 func (w *walker) boxes(fields []netfilter.Operand, set *netfilter.Set, c *class) ([]choice, bool) {
 	var out []choice
 	comp := compiler{e: w.ev, table: w.view.tableOf}
-	w.budget -= len(set.Elements) / 8
+	if !w.ev.spend(elementCost * len(set.Elements)) {
+		return nil, false
+	}
 	for i := range set.Elements {
 		e := &set.Elements[i]
 		if len(e.Key) != len(fields) {

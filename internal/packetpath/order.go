@@ -8,14 +8,25 @@ const maxOrders = 24
 
 // chains returns a stage's base chains in the order of that number.
 func (s *setup) chains(e *Evaluator, st stage, order int) []*baseChain {
-	list := e.stageChains(st, s.family)
+	list := s.chainsAt(e, st)
 	if order == 0 {
 		return list
 	}
+	list = slices.Clone(list)
 	for _, g := range s.ties(e) {
 		if g.stage == st {
 			turn(list[g.from:g.to], order/g.before%g.count)
 		}
+	}
+	return list
+}
+
+// chainsAt lists a stage's base chains once.
+func (s *setup) chainsAt(e *Evaluator, st stage) []*baseChain {
+	list, ok := s.lists[st]
+	if !ok {
+		list = e.stageChains(st, s.family)
+		s.lists[st] = list
 	}
 	return list
 }
@@ -42,7 +53,7 @@ func (s *setup) ties(e *Evaluator) []tie {
 				continue
 			}
 			seen = append(seen, st)
-			list := e.stageChains(st, s.family)
+			list := s.chainsAt(e, st)
 			for i := 0; i < len(list); {
 				j := i + 1
 				for j < len(list) && list[j].priority == list[i].priority {
@@ -98,25 +109,34 @@ func unknownOrder(chains []*baseChain) bool {
 	return !known && matter > 1
 }
 
+const anOrder = "the order in which base chains of equal priority were registered"
+
 // tryOrders compares with the answers of the other orders.
 func (e *Evaluator) tryOrders(s *setup, a *Answer, n int) {
-	const text = "the order in which base chains of equal priority were registered"
 	same := true
 	for order := 1; order < n; order++ {
 		b := e.verdicts(s, e.walk(s, order))
+		text := anOrder
+		if e.spent() || e.search < 0 { // what there is of this order's answer says nothing of the order
+			text = tooLarge
+		}
 		same = same && slices.EqualFunc(a.Outcomes, b.Outcomes, sameOutcome)
-		if a.Verdict == b.Verdict && a.Reset == b.Reset {
+		differs := a.Verdict != b.Verdict || a.Reset != b.Reset
+		if !differs && text == anOrder {
 			continue
 		}
-		a.Verdict, a.Reset = Depends, ResetDepends
+		if differs {
+			a.Verdict, a.Reset = Depends, ResetDepends
+		}
 		a.DependsOn = append(a.DependsOn, text)
 		slices.Sort(a.DependsOn)
+		a.DependsOn = slices.Compact(a.DependsOn)
 		same = false
 		break
 	}
 	for i := range a.Outcomes {
 		if !same {
-			a.Outcomes[i].Assuming = append(a.Outcomes[i].Assuming, text)
+			a.Outcomes[i].Assuming = append(a.Outcomes[i].Assuming, anOrder)
 		}
 	}
 }

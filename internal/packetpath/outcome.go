@@ -61,7 +61,7 @@ func (x *settled) assuming() []string {
 		}
 	}
 	if x.wide {
-		out = append(out, "more undecided conditions than can be told apart")
+		out = append(out, manyConditions)
 	}
 	slices.Reverse(out)
 	return out

@@ -176,11 +176,14 @@ func (e *Evaluator) opaqueTable(t *netfilter.Table, s stage) []*baseChain {
 		prio = p
 	}
 	why := fmt.Sprintf("%s table %s %s, which could not be read whole (%s)", t.Backend, t.Family, t.Name, t.Incomplete)
-	return []*baseChain{{hook: s.hook, priority: prio, table: t, kind: baseOpaque, opaque: why}}
+	return []*baseChain{{hook: s.hook, priority: prio, table: t, kind: baseOpaque, opaque: clip(why)}}
 }
 
 // runBase runs one base chain over one class: results are in w.accepted, w.resets and w.leaves.
 func (w *walker) runBase(b *baseChain, c *class, query ctState) {
+	if !w.ev.spend(chainCost) {
+		return
+	}
 	w.base = b
 	w.cuts, w.dirty, w.partial = w.cuts[:0], 0, 0
 	switch b.kind {
@@ -227,7 +230,7 @@ func (w *walker) conntrack(c *class, query ctState) {
 	w.accepted = append(w.accepted, &d)
 }
 
-// opaque is a table that may drop, answer with a RST, mark, or untrack.
+// opaque is a table that may drop, answer with a RST or an ICMP error, mark, or untrack.
 func (w *walker) opaque(b *baseChain, c *class) {
 	rest := *c
 	split := func(what string) *class {
@@ -238,6 +241,7 @@ func (w *walker) opaque(b *baseChain, c *class) {
 	w.end(split(" drops"), fateDropped, ruleID{})
 	native := !b.table.Backend.XTables()
 	if !w.view.reset && (native || b.table.Name == "filter") && b.hook != netfilter.Postrouting {
+		w.end(split(" answers with an ICMP error"), fateICMP, ruleID{})
 		w.end(split(" answers with a RST"), fateReset, ruleID{})
 	}
 	if native || b.table.Name == "raw" {

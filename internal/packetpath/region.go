@@ -92,6 +92,39 @@ func (r *region) narrow(b *box) *region {
 	return &out
 }
 
+// large is how many intervals the box has in its larger sets.
+func (b *box) large() int {
+	n := 0
+	for i := range b.atoms {
+		if k := len(b.atoms[i].set); k > 16 {
+			n += k
+		}
+	}
+	return n
+}
+
+// weight is what it costs to hold the box against the region, where that has large sets.
+func (r *region) weight(b *box) int {
+	n := 0
+	for i := range b.atoms {
+		if k := len(r.set[b.atoms[i].dim]); k > exactIntervals {
+			n += k / 16
+		}
+	}
+	return n
+}
+
+// made is how many intervals the region has in dimensions that it does not share with another.
+func (r *region) made(of *region) int {
+	n := 0
+	for d := range r.set {
+		if a, b := r.set[d], of.set[d]; len(a) > 0 && (len(a) != len(b) || &a[0] != &b[0]) {
+			n += len(a)
+		}
+	}
+	return n
+}
+
 // exactIntervals is how many intervals one dimension may have before a cut is kept as a cut instead.
 const exactIntervals = 64
 
@@ -166,14 +199,35 @@ func (r *region) isCut(p *point) bool {
 	return false
 }
 
+// setSizes remembers how many values the larger sets have, which classes share, by their first interval and their length.
+type setSizes map[setKey]float64
+
+type setKey struct {
+	first *netfilter.Interval
+	n     int
+}
+
+func (k setSizes) of(s ivset) float64 {
+	if len(s) < 16 {
+		return s.size()
+	}
+	key := setKey{&s[0], len(s)}
+	n, ok := k[key]
+	if !ok {
+		n = s.size()
+		k[key] = n
+	}
+	return n
+}
+
 // boxSize returns how many packets the region has if nothing were cut out of it.
-func (r *region) boxSize() float64 {
+func (r *region) boxSize(known setSizes) float64 {
 	n := 0.0
 	for _, w := range r.flags {
 		n += float64(bits.OnesCount64(w))
 	}
 	for d := range r.set {
-		n *= r.set[d].size()
+		n *= known.of(r.set[d])
 	}
 	return n
 }

@@ -16,6 +16,9 @@ func (w *walker) provoke(s *setup, stages []stage, classes []*class, remote bool
 		}
 		live[i] = &d
 	}
+	if !w.ev.spend(len(live) * classCost / 2) {
+		return
+	}
 	for _, c := range w.stages(s, stages, live) {
 		if c.written&rewritten != 0 { // it may not be the peer's connection any more that it resets
 			w.leaves = append(w.leaves, leaf{class: c, fate: fateDepends, reset: true, depends: rewrites})
@@ -46,13 +49,18 @@ func (a *acceptance) id() ruleID {
 // mergeComplements joins classes that differ in one undecided predicate only, so that a predicate which made no difference
 // is forgotten again.
 func mergeComplements(in []*class) []*class {
-	for i := len(in) - 1; i > 0; i-- {
-		if m := complementary(in[i-1], in[i]); m != nil {
-			in[i-1] = m
-			in = append(in[:i], in[i+1:]...)
+	at := len(in) // what is done stands from here on
+	for i := len(in) - 1; i >= 0; i-- {
+		if at < len(in) {
+			if m := complementary(in[i], in[at]); m != nil {
+				in[at] = m
+				continue
+			}
 		}
+		at--
+		in[at] = in[i]
 	}
-	return in
+	return in[at:]
 }
 
 // complementary returns the union of two classes that are equal but for the polarity of their last assumption.

@@ -20,10 +20,12 @@ type setup struct {
 	rejectStages []stage // of a RST that a REJECT rule sends
 	like         point   // what a witness should look like
 	tieList      []tie   // see ties
+	lists        map[stage][]*baseChain
+	blurred      []string // conditions that the last walk did not keep apart
 }
 
 func (e *Evaluator) setup(q Query) (*setup, error) {
-	s := &setup{query: q, family: q.Family, forwarded: q.Question == B || q.Question == Custom && q.Out != ""}
+	s := &setup{lists: map[stage][]*baseChain{}, query: q, family: q.Family, forwarded: q.Question == B || q.Question == Custom && q.Out != ""}
 	if q.Family != netfilter.IP && q.Family != netfilter.IP6 {
 		return nil, fmt.Errorf("question %s: family %q is neither ip nor ip6", q.Question, q.Family)
 	}

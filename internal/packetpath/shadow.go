@@ -10,9 +10,10 @@ import (
 // is meant to, or that would have if another had not dropped everything before it, is not listed.
 func (e *Evaluator) shadowed(s *setup, a *Answer, all []settled) []Shadow {
 	out := []Shadow{}
+	helped := helping(all)
 	for i := range e.dropRules() {
 		d := &e.drops[i]
-		x := explainer{e: e, setup: s, drop: d, all: all, dropped: a.Verdict == Dropped}
+		x := explainer{e: e, setup: s, drop: d, all: all, helping: helped, dropped: a.Verdict == Dropped}
 		if sh, ok := x.explain(); ok {
 			sh.Rule = d.Rule
 			out = append(out, sh)
@@ -27,6 +28,7 @@ type explainer struct {
 	setup   *setup
 	drop    *dropAt
 	all     []settled
+	helping map[*netfilter.Rule]bool
 	dropped bool
 }
 
@@ -40,6 +42,8 @@ func (x *explainer) explain() (Shadow, bool) {
 		return because(ReasonDormant, "")
 	case !seesFamily(d.table.Family, x.setup.family):
 		return because(ReasonOtherFamily, "")
+	case d.lost || x.e.shadow < 0:
+		return because(ReasonUndecided, tooLarge)
 	case len(d.ways) == 0:
 		return because(ReasonUnreferenced, "no base chain leads to "+d.chain.Name)
 	}
@@ -108,6 +112,9 @@ func (x *explainer) blocked(w way) (Shadow, bool) {
 	}
 	comp := &compiler{e: x.e, table: x.drop.table}
 	for _, r := range append(slices.Clone(w.rules), x.drop.rule) {
+		if x.e.shadow -= 16; x.e.shadow < 0 {
+			return Shadow{}, false
+		}
 		c := comp.rule(r)
 		if c == nil {
 			continue
@@ -157,6 +164,7 @@ func (x *explainer) conditions(v *view, g *group) (Shadow, bool) {
 // partial finds why packets get past a rule that could match some of them.
 func (x *explainer) partial(ways []way) (Shadow, bool) {
 	d := x.drop
+	x.e.shadow -= len(x.all)
 	switch helps := x.helps(); {
 	case d.Action == netfilter.Reject && d.With == "tcp-reset":
 		return because(ReasonReset, "")
@@ -190,10 +198,23 @@ func (x *explainer) partial(ways []way) (Shadow, bool) {
 }
 
 // helps reports whether some packets of the question are stopped by this rule.
-func (x *explainer) helps() bool {
-	return slices.ContainsFunc(x.all, func(l settled) bool {
-		return l.via != nil && l.fate.side() == stops && (l.via.rule == x.drop.rule || slices.ContainsFunc(l.via.run, func(m member) bool { return m.rule == x.drop.rule }))
-	})
+func (x *explainer) helps() bool { return x.helping[x.drop.rule] }
+
+// helping are the rules naming INVALID that stop some packets of the question.
+func helping(all []settled) map[*netfilter.Rule]bool {
+	out := map[*netfilter.Rule]bool{}
+	seen := map[*crule]bool{}
+	for i := range all {
+		v := all[i].via
+		if v == nil || all[i].fate.side() != stops || seen[v] {
+			continue
+		}
+		seen[v], out[v.rule] = true, true
+		for _, m := range v.run {
+			out[m.rule] = true
+		}
+	}
+	return out
 }
 
 // accepted finds the rule in front of the drop, in the same base chain, that lets the packets past: an accept, or a return.
@@ -207,6 +228,9 @@ func (x *explainer) accepted(ways []way) (Shadow, bool) {
 			continue
 		}
 		for n := l.steps; n != nil; n = n.prev {
+			if x.e.shadow--; x.e.shadow < 0 {
+				return because(ReasonUndecided, tooLarge)
+			}
 			st := n.step
 			if st.base.chain == nil || !onWay(st.base.chain) || st.base.table != x.drop.table {
 				continue

@@ -2,9 +2,6 @@ package packetpath
 
 import "github.com/ctaudit/ctaudit/internal/netfilter"
 
-// solveBudget bounds the exact search for a packet in a region, in box comparisons.
-const solveBudget = 400_000
-
 // found is the answer of a search: yes, no, or not decided within the budget.
 type found uint8
 
@@ -14,8 +11,9 @@ const (
 	foundUnknown
 )
 
-// witness looks for a packet in the region, first a plain-looking one, then by chance, then exactly.
-func (r *region) witness(like *point) (point, found) {
+// witness looks for a packet in the region, first a plain-looking one, then by chance, then exactly. It takes what it needs
+// from the budget, in box comparisons.
+func (r *region) witness(like *point, budget *int) (point, found) {
 	if r.flags.empty() {
 		return point{}, foundNo
 	}
@@ -25,22 +23,39 @@ func (r *region) witness(like *point) (point, found) {
 		}
 	}
 	p := r.near(like)
+	if r.cuts == nil {
+		return p, foundYes
+	}
+	if *budget -= r.depth(); *budget < 0 {
+		return p, foundUnknown
+	}
 	if !r.isCut(&p) {
 		return p, foundYes
 	}
 	rng := uint64(0x9e3779b97f4a7c15)
 	for range 24 {
+		*budget -= r.depth()
 		p := r.sample(&rng)
 		if !r.isCut(&p) {
 			return p, foundYes
 		}
 	}
-	s := solver{like: like, budget: solveBudget}
+	s := solver{like: like, budget: min(solveBudget, max(*budget, 0))}
+	before := s.budget
+	defer func() { *budget -= before - max(s.budget, 0) }()
 	boxes := make([]*box, 0, 16)
 	for c := r.cuts; c != nil; c = c.prev {
 		boxes = append(boxes, &c.box)
 	}
 	return s.search(r, boxes)
+}
+
+// depth is what it costs to hold a packet against the region: one, and one more for each cut.
+func (r *region) depth() int {
+	if r.cuts == nil {
+		return 1
+	}
+	return 1 + r.cuts.n
 }
 
 // near returns the packet of the region's box that takes over as many of like's values as it can.
@@ -129,6 +144,7 @@ func (s *solver) around(r *region, b *box, rest []*box) (point, found) {
 		}
 		slice := inside
 		slice.set[a.dim] = subtract(inside.set[a.dim], a.set)
+		s.budget -= len(slice.set[a.dim]) / 4
 		if p, f := s.search(&slice, rest); f != foundNo {
 			return p, f
 		}
@@ -138,13 +154,17 @@ func (s *solver) around(r *region, b *box, rest []*box) (point, found) {
 }
 
 // share estimates which part of the region's box is left after the cuts.
-func (r *region) share() float64 {
+func (r *region) share(budget *int) float64 {
 	if r.cuts == nil {
 		return 1
 	}
 	rng := uint64(0x2545f4914f6cdd1d)
 	left := 0
 	const probes = 64
+	if *budget < probes*r.depth() {
+		return 1
+	}
+	*budget -= probes * r.depth()
 	for range probes {
 		if p := r.sample(&rng); !r.isCut(&p) {
 			left++

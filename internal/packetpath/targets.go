@@ -35,7 +35,7 @@ func (r *ruleRun) vmap(s *cstep, c *class, out []*class) []*class {
 			return out
 		}
 		var hit *class
-		if hit, c = cutClass(c, &choices[i].box); hit != nil {
+		if hit, c = r.cutClass(c, &choices[i].box); hit != nil {
 			out = r.chosen(choices[i].verdict, hit, out)
 		}
 	}
@@ -72,7 +72,7 @@ func (r *ruleRun) anyVerdict(s *cstep, c *class, out []*class) []*class {
 	rest := *c
 	for i := range verdicts {
 		part := rest
-		text := strings.TrimSpace(s.text + ": " + string(verdicts[i].Kind) + " " + verdicts[i].Chain)
+		text := clip(strings.TrimSpace(s.text + ": " + string(verdicts[i].Kind) + " " + verdicts[i].Chain))
 		part.state, rest.state = rest.with(text, true, max(fresh, s.vmap.sure)), rest.with(text, false, max(fresh, s.vmap.sure))
 		out = r.chosen(&verdicts[i], &part, out)
 	}
@@ -111,7 +111,7 @@ func (r *ruleRun) synproxy(s *cstep, c *class, out []*class) []*class {
 			b.flags = r.view.flagsSeen(synproxied(s.do))
 		}
 	}
-	hit, rest := cutClass(c, &b)
+	hit, rest := r.cutClass(c, &b)
 	if hit != nil {
 		r.end(hit, fateDropped, r.id())
 	}
@@ -140,14 +140,17 @@ func synproxied(do action) flagSet {
 	})
 }
 
-// mystery is something that may do anything: drop, answer with a RST, accept, or go on with another mark.
+// mystery is something that may do anything: drop, answer with a RST or an ICMP error, accept, or go on with another mark.
 func (r *ruleRun) mystery(text string, c *class) {
 	r.dirty++
 	r.box = nil
 	rest := *c
-	for _, f := range []fate{fateDropped, fateReset, ""} {
+	for _, f := range []fate{fateDropped, fateICMP, fateReset, ""} {
+		if f == fateICMP && r.view.reset {
+			continue
+		}
 		part := rest
-		what := text + map[fate]string{fateDropped: ": drops", fateReset: ": answers with a RST", "": ": accepts"}[f]
+		what := text + mysteries[f]
 		part.state, rest.state = rest.with(what, true, fresh), rest.with(what, false, fresh)
 		if f == "" {
 			part.markKnown = 0
@@ -160,11 +163,15 @@ func (r *ruleRun) mystery(text string, c *class) {
 	r.next = append(r.next, &rest)
 }
 
+var mysteries = map[fate]string{
+	fateDropped: ": drops", fateICMP: ": answers with an ICMP error", fateReset: ": answers with a RST", "": ": accepts",
+}
+
 // queue: whoever listens on the queue decides; with nobody there the packet is dropped, or accepted when bypassed. It is
 // not known who listens, so it may be either, and it never counts as protection.
 func (r *ruleRun) queue(v *netfilter.Verdict, c *class) {
 	r.dirty++
-	text := strings.TrimSpace("nfqueue "+v.Queue) + ": drops"
+	text := clip(strings.TrimSpace("nfqueue "+v.Queue)) + ": drops"
 	drops, passes := *c, *c
 	drops.state, passes.state = c.with(text, true, fresh), c.with(text, false, fresh)
 	passes.markKnown = 0
@@ -188,7 +195,7 @@ func (r *ruleRun) reject(v *netfilter.Verdict, c *class) {
 		return
 	}
 	b := box{flags: withRST, hasFlags: true}
-	dead, rest := cutClass(c, &b)
+	dead, rest := r.cutClass(c, &b)
 	if dead != nil {
 		r.end(dead, fateDropped, r.id())
 	}
@@ -213,7 +220,7 @@ func (r *ruleRun) rejectOnWire(c *class) {
 	const payload = 46 // bytes, of the shortest Ethernet frame
 	if r.view.family == netfilter.IP && r.view.hook == netfilter.Ingress {
 		short := box{atoms: []dimAtom{{dLength, nums(0, payload-1)}}}
-		padded, rest := cutClass(c, &short)
+		padded, rest := r.cutClass(c, &short)
 		if padded != nil {
 			const text = "the padding of a short frame spoils its checksum"
 			silent, answered := *padded, *padded

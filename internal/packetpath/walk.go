@@ -9,7 +9,6 @@ type walker struct {
 	ev     *Evaluator
 	view   view
 	base   *baseChain
-	budget int
 	order  int
 	whole  *region // all packets of the question
 	leaves []leaf
@@ -23,6 +22,7 @@ type walker struct {
 	dirty   int
 	partial int    // parts that returned early in the chains being run
 	via     *crule // the last rule that names INVALID among those that jumped here
+	blurred []string
 }
 
 // fate is what becomes of a class.
@@ -63,19 +63,18 @@ func (w *walker) chain(ch *cchain, c *class, depth int) []*class {
 		for _, c := range live {
 			next, returned = w.rule(ch, r, c, next, returned, depth)
 		}
-		live, next = next, live
+		live, next = w.thin(next), live
 		if len(live) == 0 {
 			break
 		}
 	}
 	ch.active = false
-	return append(returned, live...)
+	return w.thin(append(returned, live...))
 }
 
 // rule runs one rule over one class: what goes on to the next rule is appended to next, what returns to returned.
 func (w *walker) rule(ch *cchain, r *crule, c *class, next, returned []*class, depth int) (on, back []*class) {
-	if w.budget--; w.budget < 0 {
-		w.lost(c, "the ruleset is too complex to be decided within the budget")
+	if !w.ev.spend(1) {
 		return next, returned
 	}
 	if len(r.steps) > 0 && r.steps[0].do == doMatch {
@@ -181,6 +180,9 @@ func (r *ruleRun) verdict(v *netfilter.Verdict, c *class) {
 
 // called runs the chain that a jump or goto names.
 func (r *ruleRun) called(name string, c *class) []*class {
+	if !r.ev.spend(chainCost) {
+		return nil
+	}
 	if r.rule.names {
 		was := r.via
 		r.via = r.rule
@@ -206,8 +208,9 @@ func (r *ruleRun) jump(name string, c *class) {
 	r.next = r.next[:r.restAt]
 	for i := cuts; i < len(r.cuts); i++ {
 		b := bothBoxes(r.box, &r.cuts[i])
+		r.ev.spend(chainCost + b.large())
 		r.cuts[i] = b
-		if _, joined = cutClass(joined, &b); joined == nil {
+		if _, joined = r.cutClass(joined, &b); joined == nil {
 			return
 		}
 	}
@@ -271,6 +274,9 @@ func (w *walker) accept(c *class, by ruleID) {
 
 // through lets a class out of the base chain.
 func (w *walker) through(c *class, by ruleID, verdict string, score int) {
+	if !w.ev.spend(classCost / 2) {
+		return
+	}
 	d := *c
 	if score > 0 && (d.accept == nil || score > d.accept.score) {
 		d.accept = &acceptance{by, score}
@@ -288,6 +294,9 @@ func (w *walker) packet() string {
 
 // end ends the way of a class.
 func (w *walker) end(c *class, f fate, by ruleID) {
+	if !w.ev.spend(classCost / 2) {
+		return
+	}
 	d := *c
 	d.steps = &stepNode{step{w.base, w.packet(), stepVerdict(f), by}, c.steps}
 	w.leaves = append(w.leaves, leaf{class: &d, fate: f, by: by, reset: w.view.reset, via: w.naming(by)})
@@ -313,6 +322,9 @@ func stepVerdict(f fate) string {
 
 // lost ends the way of a class that cannot be followed.
 func (w *walker) lost(c *class, why string) {
+	if !w.ev.spend(classCost / 2) {
+		return
+	}
 	w.dirty++
 	d := *c
 	d.steps = &stepNode{step{w.base, w.packet(), "depends", ruleID{}}, c.steps}
