@@ -256,3 +256,33 @@ func TestEvaluateStopsWithItsContext(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 }
+
+// TestUndecidedExposureIsNoPass: where the evaluator's budget ran out, no check of exposure passes or fails.
+func TestUndecidedExposureIsNoPass(t *testing.T) {
+	const why = "the ruleset is too complex to be decided within the budget"
+	e := load(t, Options{})
+	before := 0
+	for _, name := range nodes(t) {
+		f := readFacts(t, name)
+		for i := range f.Exposure {
+			x := &f.Exposure[i]
+			x.Verdict, x.Reset, x.Protected, x.Exposed, x.DependsOn = "depends", "depends", false, false, []string{why}
+		}
+		results, err := e.Evaluate(context.Background(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range results {
+			if !strings.Contains(render([]report.Result{r}), why) {
+				continue
+			}
+			before++
+			if r.Outcome != report.Unknown {
+				t.Errorf("%s: %s is %s, and depends on the budget", name, r.Control, r.Outcome)
+			}
+		}
+	}
+	if before == 0 {
+		t.Error("no result says why it is unknown")
+	}
+}
