@@ -123,7 +123,7 @@ func (a *app) fleet(ctx context.Context, ff *fleetFlags) error {
 	}
 	ff.reach.apply(all)
 	if ff.dryRun {
-		return a.printPlan(ff.shardOf.Select(all), ff)
+		return a.printPlan(ff.shardOf.Select(all), ff, opts)
 	}
 	r, err := a.newFleetRun(ff, all, opts)
 	if err != nil {

@@ -120,7 +120,7 @@ func (ff *fleetFlags) request() host.Request {
 }
 
 // printPlan prints the hosts, the script that the probe runs on each, and what has to be in sudoers for it.
-func (a *app) printPlan(targets []fleet.Target, ff *fleetFlags) error {
+func (a *app) printPlan(targets []fleet.Target, ff *fleetFlags, o sshhost.Options) error {
 	if err := a.targetTable(targets); err != nil {
 		return err
 	}
@@ -129,8 +129,12 @@ func (a *app) printPlan(targets []fleet.Target, ff *fleetFlags) error {
 		fmt.Fprintf(&b, "\n# in /etc/sudoers.d/ctaudit, where become is sudo (the line lets the user run any script as that user)\n%s\n", strings.Join(lines, "\n"))
 	}
 	nonce := strings.Repeat("0", 32) // a fresh one in every session
-	fmt.Fprintf(&b, "\n# what the probe runs on %s, by sh -s\n%s", count(len(targets), "host"), probe.Script(ff.request(), nonce))
-	_, err := io.WriteString(a.out, b.String())
+	script, err := sshhost.Script(o.Reader, ff.request(), nonce)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(&b, "\n# what runs on %s, by sh -s\n%s", count(len(targets), "host"), script)
+	_, err = io.WriteString(a.out, b.String())
 	return unwritten(err)
 }
 

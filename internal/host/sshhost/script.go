@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/ctaudit/ctaudit/internal/host"
+	"github.com/ctaudit/ctaudit/internal/host/probe"
 	"github.com/ctaudit/ctaudit/internal/host/served"
 )
 
@@ -22,7 +23,8 @@ func greet(nonce string) string { return fmt.Sprintf("printf '\\nctaudit-shell %
 
 // ownCtaudit tries a ctaudit on the node. One that is too old, or speaks another version of the protocol, fails without a
 // word on its output, and the script goes on.
-const ownCtaudit = `if (PATH=$PATH:/usr/local/bin:/usr/local/sbin; command -v ctaudit && printf %%s %s | ctaudit evidence >&3) 3>&1 >/dev/null 2>&1; then exit 0; fi
+const ownCtaudit = `# A ctaudit that is on this node answers, if it understands the question (--reader probe does without).
+if (PATH=$PATH:/usr/local/bin:/usr/local/sbin; command -v ctaudit && printf %%s %s | ctaudit evidence >&3) 3>&1 >/dev/null 2>&1; then exit 0; fi
 `
 
 // scripts keeps the script of the last request. Hosts with the same request differ in the nonce alone, and writing the script
@@ -57,8 +59,18 @@ func sameRequest(a, b host.Request) bool {
 
 // compose writes the script for a request.
 func (c *Client) compose(req host.Request, nonce string) ([]byte, error) {
+	return compose(c.opts.Reader, req, nonce, c.script)
+}
+
+// Script is what a node's shell is given on standard input by the reader, to the letter: what people read before they let it in.
+// (Push sends the collector behind it.)
+func Script(reader Reader, req host.Request, nonce string) ([]byte, error) {
+	return compose(reader, req, nonce, probe.Script)
+}
+
+func compose(reader Reader, req host.Request, nonce string, script func(host.Request, string) []byte) ([]byte, error) {
 	var b bytes.Buffer
-	if c.opts.Reader == Push {
+	if reader == Push {
 		ask, err := served.Request(req, nonce)
 		if err != nil {
 			return nil, err
@@ -66,14 +78,14 @@ func (c *Client) compose(req host.Request, nonce string) ([]byte, error) {
 		return fmt.Appendf(nil, pushScript, nonce, nonce, quote(string(ask))), nil
 	}
 	b.WriteString(greet(nonce))
-	if c.opts.Reader == Auto {
+	if reader == Auto {
 		ask, err := served.Request(req, nonce)
 		if err != nil {
 			return nil, err
 		}
 		fmt.Fprintf(&b, ownCtaudit, quote(string(ask)))
 	}
-	b.Write(c.script(req, nonce))
+	b.Write(script(req, nonce))
 	return b.Bytes(), nil
 }
 
