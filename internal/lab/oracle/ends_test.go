@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ctaudit/ctaudit/internal/facts"
 	"github.com/ctaudit/ctaudit/internal/lab"
 	"github.com/ctaudit/ctaudit/internal/lab/labtest"
 	"github.com/ctaudit/ctaudit/internal/lab/oracle"
@@ -241,6 +242,13 @@ func ends(t *testing.T, backend netfilter.Backend, family netfilter.Family) {
 	var total tally
 	if err := total.holds(b.Bench, &x); err != nil || total.Undecided > 0 || total.Packets < len(drops) {
 		t.Errorf("%d of %d undecided: %v, missing: %v", total.Undecided, total.Packets, err, missing(x.doc))
+	}
+	shown, err := readText(b.Bench)
+	if err != nil || part(shown) {
+		t.Fatalf("read as text: %v, missing: %v", err, missing(shown))
+	}
+	if err := total.compare(b.Bench, &x, facts.Of(shown)); err != nil || total.Undecided > 0 {
+		t.Errorf("read as text, %d undecided: %v", total.Undecided, err)
 	}
 	r := x.replay(b.Bench, x.node, t.Name())
 	open := false
