@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/ctaudit/ctaudit/internal/netfilter"
+	"github.com/ctaudit/ctaudit/internal/packetpath"
 )
 
 // TestBudgetRunsOut: where a ruleset is too large to be followed, it is not said to protect, nor to expose.
@@ -34,5 +35,14 @@ func TestBudgetRunsOut(t *testing.T) {
 	}
 	if !asked {
 		t.Error("no question was asked")
+	}
+}
+
+// TestUndecidedDropsAreMissing: what is not known of a drop makes its controls undecided.
+func TestUndecidedDropsAreMissing(t *testing.T) {
+	drop := packetpath.Drop{Rule: netfilter.RuleRef{Backend: netfilter.Legacy}, Undecided: "whether new connections die of it"}
+	got := undecided([]packetpath.Drop{drop, {}, drop})
+	if len(got) != 1 || got[0].Collector != "iptables" || got[0].Why != drop.Undecided {
+		t.Errorf("%+v", got)
 	}
 }

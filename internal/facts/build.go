@@ -109,7 +109,7 @@ func (n *Node) Facts() *Facts {
 		f.Exposure = append(f.Exposure, e)
 	}
 	f.Drops = n.drops(drops, k)
-	f.Missing = append(f.Missing, k.missing()...)
+	f.Missing = append(append(f.Missing, k.missing()...), undecided(drops)...)
 	return f
 }
 

@@ -119,6 +119,21 @@ func (k *kinds) missing() []Missing {
 	return out
 }
 
+// undecided says what is not known of drops, once for each reason: their controls are then undecided, too.
+func undecided(drops []packetpath.Drop) []Missing {
+	out := []Missing{}
+	seen := map[string]bool{}
+	for i := range drops {
+		d := &drops[i]
+		m := Missing{Collector: collectorOf(d.Rule.Backend), What: "rules that drop INVALID packets", Why: d.Undecided}
+		if d.Undecided != "" && !seen[m.Collector+m.Why] {
+			seen[m.Collector+m.Why] = true
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
 // drops lists the drops that stand for their kind, or that an exposure names, in the order of the ruleset.
 func (n *Node) drops(all []packetpath.Drop, k *kinds) []Drop {
 	out := []Drop{}

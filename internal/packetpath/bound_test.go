@@ -1,6 +1,7 @@
 package packetpath
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -63,5 +64,21 @@ func TestWideClassesForgetNothingTrue(t *testing.T) {
 	a, err := Evaluate(testNode(parseSave(b.String(), netfilter.Legacy, netfilter.IP)...), Query{Question: A, Family: netfilter.IP, In: "eth0"})
 	if err != nil || a.Verdict != Depends || a.Reset != ResetDepends {
 		t.Errorf("%s %s %v, want depends", a.Verdict, a.Reset, err)
+	}
+}
+
+// TestEarlyDropsThatWereNotAskedAbout: a drop before conntrack is catastrophic, or it is said that nobody looked.
+func TestEarlyDropsThatWereNotAskedAbout(t *testing.T) {
+	invalid := "-m conntrack --ctstate INVALID -j DROP\n"
+	n := testNode(parseSave("*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i eth0 "+invalid+"-A PREROUTING -i eth99 "+invalid, netfilter.Legacy, netfilter.IP)...)
+	for i := 1; i < 100; i++ {
+		n.Interfaces = append(n.Interfaces, Interface{Name: fmt.Sprintf("eth%d", i), Index: uint32(10 + i), Type: 1, Addrs: n.Interfaces[1].Addrs})
+	}
+	drops := Compile(n).Drops()
+	if len(drops) != 2 || !drops[0].Catastrophic || drops[0].Undecided != "" {
+		t.Fatalf("%+v", drops)
+	}
+	if d := drops[1]; d.Catastrophic || !strings.Contains(d.Undecided, "only the first 64 interfaces") {
+		t.Errorf("%+v", d)
 	}
 }

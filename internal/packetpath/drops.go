@@ -1,6 +1,7 @@
 package packetpath
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -238,24 +239,38 @@ func (e *Evaluator) findCatastrophes() {
 		return
 	}
 	const syn, loopbackType = 2, 772 // ARPHRD_LOOPBACK
-	hit := map[*netfilter.Rule]bool{}
+	hit, undecided := map[*netfilter.Rule]bool{}, ""
 	asked := 0
 	for _, i := range e.node.Interfaces {
-		if i.Type == loopbackType || i.Name == "lo" || asked > 64 {
+		if i.Type == loopbackType || i.Name == "lo" {
 			continue
 		}
-		asked++
+		if asked++; asked > mostAsked {
+			undecided = fmt.Sprintf("only the first %d interfaces were asked about", mostAsked)
+			break
+		}
 		for _, f := range []netfilter.Family{netfilter.IP, netfilter.IP6} {
 			q := Query{Question: Custom, Family: f, In: i.Name, Flags: []uint8{syn}, State: "new"}
-			for _, r := range e.killed(q) {
+			rules, whole := e.killed(q)
+			for _, r := range rules {
 				hit[r] = true
+			}
+			if !whole {
+				undecided = tooLarge
 			}
 		}
 	}
 	for i := range e.drops {
-		e.drops[i].Catastrophic = hit[e.drops[i].rule]
+		d := &e.drops[i]
+		d.Catastrophic = hit[d.rule]
+		if !d.Catastrophic && undecided != "" && d.early() {
+			d.Undecided = "whether new connections die of it: " + undecided
+		}
 	}
 }
+
+// mostAsked bounds the interfaces by which a new connection is asked to come.
+const mostAsked = 64
 
 // early reports whether a base chain that runs before conntrack on arriving packets leads to the drop.
 func (d *dropAt) early() bool {
@@ -265,11 +280,12 @@ func (d *dropAt) early() bool {
 	})
 }
 
-// killed returns the rules naming INVALID that stop a packet before conntrack has seen it.
-func (e *Evaluator) killed(q Query) []*netfilter.Rule {
+// killed returns the rules naming INVALID that stop a packet before conntrack has seen it; whole is false where the budget ended
+// before the answer did.
+func (e *Evaluator) killed(q Query) (out []*netfilter.Rule, whole bool) {
 	s, err := e.setup(q)
 	if err != nil {
-		return nil
+		return nil, true
 	}
 	was := e.meter
 	end := e.begin()
@@ -277,7 +293,6 @@ func (e *Evaluator) killed(q Query) []*netfilter.Rule {
 		end()
 		e.left, e.search, e.shadow = was.left, was.search, was.shadow
 	}()
-	var out []*netfilter.Rule
 	for _, l := range e.walk(s, 0) {
 		if l.via == nil || l.fate.side() != stops && l.fate != fateReset || l.steps == nil {
 			continue
@@ -290,5 +305,5 @@ func (e *Evaluator) killed(q Query) []*netfilter.Rule {
 			out = append(out, l.via.at(&p, false))
 		}
 	}
-	return out
+	return out, !e.spent() && e.search >= 0
 }

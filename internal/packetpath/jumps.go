@@ -31,7 +31,9 @@ func (e *Evaluator) findWays() {
 				d.ways = e.waysTo(g, d.chain)
 				found[d.chain] = d.ways
 			}
-			d.lost = len(d.ways) == 0 && e.waysLeft < 0
+			if d.lost = len(d.ways) == 0 && e.waysLeft < 0; d.lost {
+				d.Undecided = "where it is called from: " + tooLarge
+			}
 		}
 		for _, w := range d.ways {
 			if len(d.Hooks) == 0 {

@@ -212,4 +212,5 @@ type Drop struct {
 	Limited      string                `json:"limited,omitempty"`      // the non-deterministic match in it
 	InInterfaces []string              `json:"inInterfaces,omitempty"` // patterns of a positive -i / iifname
 	Catastrophic bool                  `json:"catastrophic,omitempty"` // at or below conntrack: would match new inbound TCP of an uplink too
+	Undecided    string                `json:"undecided,omitempty"`    // what of the above is not known, and why
 }
