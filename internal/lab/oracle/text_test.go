@@ -28,9 +28,15 @@ import (
 
 var textCases = flag.Uint64("oracle.text", 50, "how many rulesets both readers must agree on, for each question")
 
+var textNft = flag.String("oracle.nft", "", "the nft that the text reader reads with (an absolute path; default: the one in PATH, which loads the rules in any case)")
+
 // readText is the node as a shell on it shows it.
 func readText(b *lab.Bench) (*snapshot.Document, error) {
-	local := hosttest.Shell(host.Local(host.LocalOptions{Namespace: b.Node.Path()}))
+	local := host.Local(host.LocalOptions{Namespace: b.Node.Path()})
+	if *textNft != "" {
+		local = hosttest.WithProgram(local, "nft", *textNft)
+	}
+	local = hosttest.Shell(local)
 	doc, _, err := collect.Run(context.Background(), local, registry.All(), collect.Options{
 		Only: []string{"sysctl", "iptables", "nftables", "topology"},
 	})
