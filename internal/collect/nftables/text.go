@@ -126,6 +126,7 @@ func (r *textReader) read(out []byte) {
 	if err := r.readJSON(); err != nil {
 		r.parser.lack(host.DumpNFTables, "nft's JSON is cut or garbled: "+err.Error(), hintPush)
 	}
+	r.checkOrder(debug)
 	r.index.read(debug)
 	r.sets()
 	for i := range r.rules {

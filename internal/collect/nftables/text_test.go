@@ -264,6 +264,30 @@ func TestTextSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
+// nft 1.1.3 with libnftnl 1.3.2 prints the bytes of registers in order. Neither 1.0.0.10 nor "nothing is missing" may come of it.
+func TestTextKnowsTheOrderOfWords(t *testing.T) {
+	load := "  [ payload load 4b @ network header + 12 => reg 1 ]\n"
+	port := "  [ payload load 2b @ transport header + 2 => reg 1 ]\n"
+	for name, tt := range map[string]struct {
+		lines, right string
+		whole        bool
+	}{
+		"words":           {load + "  [ cmp eq reg 1 0x0100000a ]\n", `"10.0.0.1"`, true},
+		"bytes":           {load + "  [ cmp eq reg 1 0x0a000001 ]\n", `"10.0.0.1"`, false},
+		"nothing says it": {load + "  [ cmp eq reg 1 0x0a000001 ]\n", `"x"`, false},
+		"short bytes":     {port + "  [ cmp eq reg 1 0x0016 ]\n", "22", false},
+		"short word":      {port + "  [ cmp eq reg 1 0x00001600 ]\n" + load + "  [ cmp eq reg 1 0x0100000a ]\n", "22", true},
+		"a palindrome":    {load + "  [ cmp eq reg 1 0x00000000 ]\n", `"0.0.0.0"`, true},
+	} {
+		out := "ip t c 1\n" + tt.lines + jsonStart + ` [{"metainfo": {"version": "1.1.3"}}, {"table": {"family": "ip", "name": "t"}}, ` +
+			`{"chain": {"family": "ip", "table": "t", "name": "c"}}, {"rule": {"family": "ip", "table": "t", "chain": "c", "handle": 1, ` +
+			`"expr": [{"match": {"op": "==", "right": ` + tt.right + `}}]}}]}` + "\n"
+		if _, missing := textDocument(printed([]byte(out))); (len(missing) == 0) != tt.whole {
+			t.Errorf("%s: missing %v", name, missing)
+		}
+	}
+}
+
 // Lines that no nft writes, or that say less than the kernel knows, end as unread.
 func TestTextLines(t *testing.T) {
 	p := newParser()
