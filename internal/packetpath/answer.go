@@ -67,7 +67,7 @@ func (m *meter) settle(s *setup, leaves []leaf) []settled {
 func (x *settled) check(s *setup, search *int) bool {
 	p, f := x.witness(&s.like, search)
 	if f == foundUnknown {
-		x.fate, x.certain, x.depends = fateDepends, false, tooLarge
+		x.fate, x.certain, x.depends = fateDepends, false, TooComplex
 	}
 	x.point = p
 	x.size *= x.share(search)
@@ -379,7 +379,7 @@ func listed(all []string) []string {
 	if len(all) <= named {
 		return all
 	}
-	must := func(s string) bool { return s == tooLarge || s == manyConditions }
+	must := func(s string) bool { return s == TooComplex || s == manyConditions }
 	out := slices.DeleteFunc(slices.Clone(all[named:]), func(s string) bool { return !must(s) })
 	out = append(out, all[:named]...)
 	out = append(out, fmt.Sprintf("%d more conditions", len(all)-len(out)))

@@ -39,8 +39,9 @@ const compileBudget = 2_000_000
 // waysBudget bounds the search for the ways to all drops of a node, in chains visited and rules named.
 const waysBudget = 2_000_000
 
-// tooLarge is what an answer depends on when its question's budget did not do.
-const tooLarge = "the ruleset is too complex to be decided within the budget"
+// TooComplex is what an answer depends on when its question's budget did not do. Its outcome is the whole question, over those that
+// were decided until then.
+const TooComplex = "the ruleset is too complex to be decided within the budget"
 
 // manyConditions stands for assumptions that are no longer told apart.
 const manyConditions = "more undecided conditions than can be told apart"

@@ -30,7 +30,7 @@ func TestBoundedWork(t *testing.T) {
 					t.Errorf("a condition of %d bytes", len(d))
 				}
 			}
-			if e.spent() && (a.Verdict == Dropped || a.Verdict == NotDropped || !slices.Contains(a.DependsOn, tooLarge)) {
+			if e.spent() && (a.Verdict == Dropped || a.Verdict == NotDropped || !slices.Contains(a.DependsOn, TooComplex)) {
 				t.Errorf("the budget is used up and the answer is %s, depending on %q", a.Verdict, a.DependsOn)
 			}
 		})

@@ -256,7 +256,7 @@ func (e *Evaluator) findCatastrophes() {
 				hit[r] = true
 			}
 			if !whole {
-				undecided = tooLarge
+				undecided = TooComplex
 			}
 		}
 	}

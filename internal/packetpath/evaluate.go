@@ -99,7 +99,7 @@ func (e *Evaluator) walk(s *setup, order int) []leaf {
 	w.provoke(s, s.rejectStages, rejected, false)
 	w.provoke(s, s.rejectStages[len(s.rejectStages)-1:], wire, false)
 	if e.spent() { // what became of the rest is not known
-		w.leaves = append(w.leaves, leaf{class: s.start, fate: fateDepends, depends: tooLarge})
+		w.leaves = append(w.leaves, leaf{class: s.start, fate: fateDepends, depends: TooComplex})
 	}
 	s.blurred = w.blurred
 	return w.leaves

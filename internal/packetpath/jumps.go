@@ -32,7 +32,7 @@ func (e *Evaluator) findWays() {
 				found[d.chain] = d.ways
 			}
 			if d.lost = len(d.ways) == 0 && e.waysLeft < 0; d.lost {
-				d.Undecided = "where it is called from: " + tooLarge
+				d.Undecided = "where it is called from: " + TooComplex
 			}
 		}
 		for _, w := range d.ways {

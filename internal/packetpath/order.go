@@ -118,7 +118,7 @@ func (e *Evaluator) tryOrders(s *setup, a *Answer, n int) {
 		b := e.verdicts(s, e.walk(s, order))
 		text := anOrder
 		if e.spent() || e.search < 0 { // what there is of this order's answer says nothing of the order
-			text = tooLarge
+			text = TooComplex
 		}
 		same = same && slices.EqualFunc(a.Outcomes, b.Outcomes, sameOutcome)
 		differs := a.Verdict != b.Verdict || a.Reset != b.Reset

@@ -121,7 +121,8 @@ type Answer struct {
 	ByReset bool `json:"byReset,omitempty"`
 	// Path is the way of the deciding class, one step a base chain that it crossed, in order.
 	Path []Step `json:"path"`
-	// Outcomes are all classes of packets with their fate; they are disjoint and together the whole question.
+	// Outcomes are all classes of packets with their fate, together the whole question. They are disjoint, but for the one that
+	// assumes [TooComplex] (and those of single orders of tied chains).
 	Outcomes []Outcome `json:"outcomes"`
 	// Shadowed are the rules meant to drop INVALID packets that do not help here, each with why.
 	Shadowed []Shadow `json:"shadowed"`

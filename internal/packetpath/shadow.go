@@ -43,7 +43,7 @@ func (x *explainer) explain() (Shadow, bool) {
 	case !seesFamily(d.table.Family, x.setup.family):
 		return because(ReasonOtherFamily, "")
 	case d.lost || x.e.shadow < 0:
-		return because(ReasonUndecided, tooLarge)
+		return because(ReasonUndecided, TooComplex)
 	case len(d.ways) == 0:
 		return because(ReasonUnreferenced, "no base chain leads to "+d.chain.Name)
 	}
@@ -229,7 +229,7 @@ func (x *explainer) accepted(ways []way) (Shadow, bool) {
 		}
 		for n := l.steps; n != nil; n = n.prev {
 			if x.e.shadow--; x.e.shadow < 0 {
-				return because(ReasonUndecided, tooLarge)
+				return because(ReasonUndecided, TooComplex)
 			}
 			st := n.step
 			if st.base.chain == nil || !onWay(st.base.chain) || st.base.table != x.drop.table {

@@ -26,7 +26,7 @@ import (
 	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
 
-var textCases = flag.Uint64("oracle.text", 50, "how many rulesets both readers must agree on, for each question")
+var textCases = flag.Uint64("oracle.text", 20, "how many rulesets both readers must agree on, for each question")
 
 var textNft = flag.String("oracle.nft", "", "the nft that the text reader reads with (an absolute path; default: the one in PATH, which loads the rules in any case)")
 

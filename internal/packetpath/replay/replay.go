@@ -115,6 +115,16 @@ func held(a *packetpath.Answer, g packetpath.Segment) []*packetpath.Outcome {
 	return out
 }
 
+// withoutBudget leaves out the outcome that stands for what was not followed to its end, where there is another: what was decided has
+// to be true all the same.
+func withoutBudget(all []*packetpath.Outcome) []*packetpath.Outcome {
+	over := func(o *packetpath.Outcome) bool { return slices.Contains(o.Assuming, packetpath.TooComplex) }
+	if decided := slices.DeleteFunc(slices.Clone(all), over); len(decided) > 0 {
+		return decided
+	}
+	return all
+}
+
 func certain(o *packetpath.Outcome) bool { return len(o.Assuming) == 0 && o.Fate != "depends" }
 
 // disagreement compares one packet with the outcomes that hold it; empty when the kernel did what was foretold.
@@ -123,7 +133,7 @@ func (t *Tally) disagreement(a *packetpath.Answer, p *Packet) string {
 	if p.Fate == Reset {
 		t.Resets++
 	}
-	all := held(a, p.Segment)
+	all := withoutBudget(held(a, p.Segment))
 	sure := slices.IndexFunc(all, certain)
 	switch {
 	case len(all) == 0:
