@@ -16,7 +16,7 @@
 //   - osf's flags, ct id, sctp chunks, socket cgroups, xfrm and what else has no words stay unread, each apart from the others;
 //   - synproxy's flags, counters of policies, the generation and the order of hooks are not known.
 //
-// Held against netlink on Linux 6.18, 60 to 1400 random rulesets each: nft 1.0.6 with libnftnl 1.2.4 and 1.1.3 with 1.2.9 (Debian
+// Held against netlink on Linux 6.18, 120 to 1400 random rulesets each: nft 1.0.6 with libnftnl 1.2.4 and 1.1.3 with 1.2.9 (Debian
 // 12 and 13) are read in full but for one ruleset in thirty or less; 0.9.8 with 1.1.9 (Debian 11) differs nowhere, but more than half
 // is read in part, and it may crash on what newer kernels list; 1.1.7 is refused. libnftnl 1.3.2 prints registers otherwise:
 // text_order.go notices it below an older nft.
