@@ -19,6 +19,7 @@ import (
 	"github.com/ctaudit/ctaudit/internal/host/hosttest"
 	"github.com/ctaudit/ctaudit/internal/host/probe"
 	"github.com/ctaudit/ctaudit/internal/lab"
+	"github.com/ctaudit/ctaudit/internal/lab/labtest"
 )
 
 func TestMain(m *testing.M) {
@@ -100,10 +101,9 @@ func applets(t *testing.T) string {
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	must(t, os.Chmod(dir, 0o755))
+	labtest.Require(t, "busybox")
 	list, err := exec.Command("busybox", "--list").Output()
-	if err != nil {
-		t.Skip("no busybox here")
-	}
+	must(t, err)
 	for name := range strings.Lines(string(list)) {
 		if name = strings.TrimSpace(name); name != "ip" && name != "tc" {
 			if err := os.Symlink("/bin/busybox", filepath.Join(dir, name)); err != nil {
