@@ -18,7 +18,7 @@ const (
 	maxForks     = 1024
 	filesAHost   = 4  // a connection, a spooled answer, and what a lookup or a ProxyCommand takes
 	filesKept    = 64 // for the journal, outputs, agents and the runtime
-	window       = 500 * time.Millisecond
+	window       = 500 * time.Millisecond // at least: a window also lasts until as many hosts as there are slots have ended
 	better       = 1.1 // the throughput that more slots have to bring to be kept
 	restWindows  = 6   // windows at a limit that was found best, before more is tried again
 	growNumer    = 3   // a step up is by a half
@@ -125,7 +125,8 @@ func (l *limiter) strained() {
 
 func (l *limiter) adapt() {
 	took := l.now().Sub(l.begun)
-	if took < window || l.ended < l.least {
+	// Before every slot has been used once, what ends was begun with the limit of before, and says nothing of this one.
+	if took < window || l.ended < max(l.least, l.limit) {
 		return
 	}
 	rate := float64(l.ended) / took.Seconds()

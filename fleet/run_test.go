@@ -208,7 +208,7 @@ func TestAdapts(t *testing.T) {
 	}{
 		"waiting only":     {9000, func(int) time.Duration { return time.Second }, nil, [2]int{300, 1024}},
 		"busy from the go": {4000, func(n int) time.Duration { return time.Duration(n) * 10 * time.Millisecond }, nil, [2]int{1, 64}},
-		"busy above 100":   {9000, func(n int) time.Duration { return time.Duration(max(n, 100)) * 10 * time.Millisecond }, nil, [2]int{70, 370}}, // 364 is one step above 243, where a run may end before it steps back
+		"busy above 100":   {9000, func(n int) time.Duration { return time.Duration(max(n, 100)) * 10 * time.Millisecond }, nil, [2]int{70, 250}},
 		"out of files":     {2000, func(int) time.Duration { return time.Second }, fmt.Errorf("dial: %w", syscall.EMFILE), [2]int{1, 4}},
 	} {
 		t.Run(name, func(t *testing.T) {
