@@ -16,12 +16,12 @@ const StartPerCore = 16
 
 const (
 	maxForks     = 1024
-	filesAHost   = 4  // a connection, a spooled answer, and what a lookup or a ProxyCommand takes
-	filesKept    = 64 // for the journal, outputs, agents and the runtime
+	filesAHost   = 4                      // a connection, a spooled answer, and what a lookup or a ProxyCommand takes
+	filesKept    = 64                     // for the journal, outputs, agents and the runtime
 	window       = 500 * time.Millisecond // at least: a window also lasts until as many hosts as there are slots have ended
-	better       = 1.1 // the throughput that more slots have to bring to be kept
-	restWindows  = 6   // windows at a limit that was found best, before more is tried again
-	growNumer    = 3   // a step up is by a half
+	better       = 1.1                    // the throughput that more slots have to bring to be kept
+	restWindows  = 6                      // windows at a limit that was found best, before more is tried again
+	growNumer    = 3                      // a step up is by a half
 	growDenom    = 2
 	shrinkFactor = 2
 )
