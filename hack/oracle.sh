@@ -9,9 +9,10 @@ dir=$(mktemp -d)
 # The test binary is a child that is ended with this script: "go test" would leave it behind.
 child=
 trap 'rm -rf "$dir"' EXIT
+# shellcheck disable=SC2317 # it is the traps that call it
 end() {
-	{ kill $child && wait $child; } 2>/dev/null || true
-	exit $1
+	{ kill "$child" && wait "$child"; } 2>/dev/null || true
+	exit "$1"
 }
 trap 'end 130' INT
 trap 'end 143' TERM

@@ -4,7 +4,7 @@
 # packages are installed: a test machine must not get a Docker engine or a firewall of its own by running our tests.
 set -eu
 
-packages="nftables iptables ipset conntrack iproute2 procps kmod libxml2-utils busybox-static systemd docker.io firewalld dbus ufw ansible-core openssh-client openssh-server sudo opendoas fish $*"
+packages="nftables iptables ipset conntrack iproute2 procps kmod libxml2-utils busybox-static systemd docker.io firewalld dbus ufw ansible-core openssh-client openssh-server sudo opendoas fish shellcheck $*"
 
 missing=""
 for p in $packages; do

@@ -134,11 +134,13 @@ func TestSyntax(t *testing.T) {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
 	}
-	if linter, err := exec.LookPath("shellcheck"); err == nil {
-		cmd := exec.Command(linter, "-")
-		cmd.Stdin = bytes.NewReader(script)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%v\n%s", err, out)
-		}
+}
+
+func TestLint(t *testing.T) {
+	labtest.Require(t, "shellcheck")
+	cmd := exec.Command("shellcheck", "-")
+	cmd.Stdin = bytes.NewReader(probe.Script(host.Request{Needs: everything()}, newNonce()))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

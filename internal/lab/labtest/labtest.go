@@ -45,6 +45,7 @@ func probes() map[string]probe {
 		"sudo":            programs("sudo"),
 		"doas":            programs("doas"),
 		"fish":            programs("fish"),
+		"shellcheck":      programs("shellcheck"),
 		"qemu":            programs("qemu-system-x86_64", "apt-get", "apt-cache", "dpkg-deb", "xz", "busybox", "nft", "ldd"),
 		"apt":             programs("apt-get", "apt-cache"),
 		"afpacket":        afpacket,

@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # The emulated machine's only process: loads the modules, makes of it a node that masquerades a bridge, runs the programs,
 # sends what they print over the second serial port and powers off.
 /bin/busybox mkdir -p /sbin /usr/bin /usr/sbin
@@ -49,7 +50,7 @@ for _ in 1 2 3; do
 	code=$?
 	[ $code = 3 ] || break
 done
-echo $code >/out/prove.exit
+echo "$code" >/out/prove.exit
 ctaudit scan -f json >/out/scan.json 2>/out/scan.err
 echo $? >/out/scan.exit
 proof.test -test.v -test.run '^(TestServerOfThisKernel|TestTableOfThisKernel)$' >/out/proof.test.log 2>&1
