@@ -10,10 +10,8 @@ func (n *Netns) Load(backend netfilter.Backend, family netfilter.Family, documen
 	switch {
 	case backend == netfilter.NFTables:
 		argv = []string{"nft", "-f", "-"}
-	case backend == netfilter.Legacy && family == netfilter.IP6:
-		argv = []string{"ip6tables-legacy-restore", "-w", "10"}
 	case backend == netfilter.Legacy:
-		argv = []string{"iptables-legacy-restore", "-w", "10"}
+		argv = []string{legacyRestore(family), "-w", "10"}
 	case family == netfilter.IP6:
 		argv = []string{"ip6tables-nft-restore"}
 	default:
@@ -21,4 +19,11 @@ func (n *Netns) Load(backend netfilter.Backend, family netfilter.Family, documen
 	}
 	_, err := n.Pipe(document, argv...)
 	return err
+}
+
+func legacyRestore(family netfilter.Family) string {
+	if family == netfilter.IP6 {
+		return "ip6tables-legacy-restore"
+	}
+	return "iptables-legacy-restore"
 }

@@ -18,6 +18,7 @@ type Kept struct {
 	Bench *lab.Bench
 
 	legacy  netfilter.Family // of its legacy tables; empty: it has none
+	restore *lab.Restorer    // of them
 	dirty   map[string]bool  // its legacy tables
 	reflect bool
 	spent   bool
@@ -40,7 +41,13 @@ func (c Case) Kind() netfilter.Family {
 
 // Keep takes over a new bench for cases of one kind.
 func Keep(b *lab.Bench, kind netfilter.Family) *Kept {
-	return &Kept{Bench: b, legacy: kind, dirty: map[string]bool{}}
+	return &Kept{Bench: b, legacy: kind, restore: b.Node.Restorer(kind), dirty: map[string]bool{}}
+}
+
+// Close takes the bench down.
+func (k *Kept) Close() error {
+	defer k.Bench.Close()
+	return k.restore.Close()
 }
 
 // Serves reports whether the bench can take another case.
@@ -62,21 +69,27 @@ func (k *Kept) Load(c Case) (Case, error) {
 	}
 	rest := k.emptied(c.legacyTables())
 	with := c
-	with.Reflect, with.Documents = false, slices.Clone(c.Documents)
+	with.Documents = slices.Clone(c.Documents)
 	for i := range with.Documents {
 		if with.Documents[i].Backend == netfilter.Legacy {
 			with.Documents[i].Text += rest
 		}
 	}
-	loaded, err := with.Load(k.Bench.Node)
+	loaded, err := with.load(k.put)
 	k.spent = k.spent || err != nil
-	loaded.Reflect = c.Reflect
 	for i := range loaded.Documents {
 		if loaded.Documents[i].Backend == netfilter.Legacy {
 			loaded.Documents[i].Text = strings.TrimSuffix(loaded.Documents[i].Text, rest)
 		}
 	}
 	return loaded, err
+}
+
+func (k *Kept) put(d Document) error {
+	if d.Backend == netfilter.Legacy {
+		return k.restore.Load(d.Text)
+	}
+	return k.Bench.Node.Load(d.Backend, d.Family, d.Text)
 }
 
 // settings switches fwmark_reflect where the case before had it otherwise.
@@ -130,7 +143,7 @@ func (c Case) legacyTables() (names []string) {
 func (k *Kept) Clear() error {
 	err := k.Bench.Node.FlushNFTables()
 	if k.named && err == nil {
-		err = k.Bench.Node.Load(netfilter.Legacy, k.legacy, k.emptied(nil))
+		err = k.restore.Load(k.emptied(nil))
 	}
 	k.spent = k.spent || err != nil
 	return err

@@ -31,6 +31,15 @@ func freshBench() (*workbench, error) {
 	return &workbench{Bench: b, host: reader, docs: map[bool]*snapshot.Document{}}, nil
 }
 
+// Close takes it down, and its programs.
+func (w *workbench) Close() {
+	if w.kept == nil {
+		w.Bench.Close()
+		return
+	}
+	_ = w.kept.Close() // nothing is lost with a program that ends badly: each document was answered for
+}
+
 func (w *workbench) load(c oracle.Case) (oracle.Case, error) {
 	if w.kept != nil {
 		w.host.without = idlePrograms(c)

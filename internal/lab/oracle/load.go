@@ -18,14 +18,18 @@ var refusedLine = regexp.MustCompile(`(?m)/dev/stdin:(\d+):\d+-\d+: Error|line:?
 // Load loads the case's documents, without the rules that their tool refuses: random rules contradict themselves at
 // times. The case returned is what was loaded.
 func (c Case) Load(n *lab.Netns) (Case, error) {
-	loaded := Case{Seed: c.Seed, Family: c.Family, Reflect: c.Reflect}
 	if err := c.settings(n); err != nil {
 		return c, err
 	}
+	return c.load(func(d Document) error { return n.Load(d.Backend, d.Family, d.Text) })
+}
+
+func (c Case) load(put func(Document) error) (Case, error) {
+	loaded := Case{Seed: c.Seed, Family: c.Family, Reflect: c.Reflect}
 	for _, d := range c.Documents {
 		var err error
 		for range 12 {
-			if err = n.Load(d.Backend, d.Family, d.Text); err == nil {
+			if err = put(d); err == nil {
 				break
 			}
 			text, cut := withoutRefused(d.Text, err.Error())
