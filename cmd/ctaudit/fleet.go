@@ -205,7 +205,7 @@ func (ff *fleetFlags) collectOptions(t fleet.Target) collect.Options {
 func (r *fleetRun) left() int {
 	n := 0
 	for _, name := range asked(r.journal.Header()) {
-		if attempt, _ := r.journal.Done(name); attempt == 0 {
+		if !isDone(r.journal, name) {
 			n++
 		}
 	}

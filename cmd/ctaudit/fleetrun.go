@@ -87,6 +87,9 @@ func (r *fleetRun) all(ctx context.Context, targets []fleet.Target) error {
 	ctx, r.stop = context.WithCancelCause(ctx)
 	defer r.stop(nil)
 	todo := r.todo(targets)
+	if err := r.forgetMoved(todo); err != nil {
+		return errors.Join(unwritten(withHint(err, r.roomHint())), r.reach.close())
+	}
 	p := r.newProgress(len(targets), len(targets)-len(todo))
 	defer p.end()
 	var broken error
@@ -107,18 +110,6 @@ func (r *fleetRun) roomHint() string {
 		return "name a --journal where there is room, or another folder for temporary files with TMPDIR"
 	}
 	return "what was noted before is kept: make room, and go on with --resume"
-}
-
-// todo leaves out what the journal has, or with --retry-unreachable what it has an audit of.
-func (r *fleetRun) todo(targets []fleet.Target) []fleet.Target {
-	var out []fleet.Target
-	for _, t := range targets {
-		attempt, outcome := r.journal.Done(t.Name)
-		if attempt == 0 || r.ff.again && outcome == string(report.HostError) {
-			out = append(out, t)
-		}
-	}
-	return out
 }
 
 // audit reads and judges one host.
@@ -163,7 +154,7 @@ func (r *fleetRun) keep(out *fleet.Outcome[keptHost]) error {
 		return err
 	}
 	attempt, _ := r.journal.Done(out.Target.Name)
-	err = r.journal.Append(journal.Entry{Host: out.Target.Name, Attempt: attempt + 1, Outcome: string(k.Host.Status), Report: b})
+	err = r.journal.Append(journal.Entry{Host: out.Target.Name, Attempt: attempt + 1, Outcome: string(k.Host.Status), Where: whereIs(out.Target), Report: b})
 	if err != nil {
 		r.stop(err)
 	}

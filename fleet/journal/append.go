@@ -53,7 +53,7 @@ func (j *Journal) join(e Entry, line []byte) *batch {
 		j.batch = &batch{noted: map[string]place{}}
 	}
 	b := j.batch
-	b.noted[e.Host] = place{int64(len(b.lines)), len(line), e.Attempt, e.Outcome}
+	b.noted[e.Host] = place{int64(len(b.lines)), len(line), e.Attempt, e.Outcome, e.Where}
 	b.lines = append(b.lines, line...)
 	return b
 }

@@ -45,6 +45,7 @@ type Entry struct {
 	Host    string
 	Attempt int             // 1-based
 	Outcome string          // one word
+	Where   string          // what was reached by the name, in one word; empty: not noted
 	Report  json.RawMessage // one line of JSON
 }
 
@@ -88,6 +89,7 @@ type place struct {
 	length  int
 	attempt int
 	outcome string
+	where   string
 }
 
 // ErrExists is that there is a journal already where a new one was to be.
@@ -242,6 +244,13 @@ func (j *Journal) Done(host string) (attempt int, outcome string) {
 	defer j.mu.Unlock()
 	p := j.index[host]
 	return p.attempt, p.outcome
+}
+
+// Where is what the host's last entry was read from; empty: it has none, or does not say.
+func (j *Journal) Where(host string) string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.index[host].where
 }
 
 // Hosts are the hosts that have an entry, sorted.

@@ -27,7 +27,7 @@ func header() Header {
 }
 
 func entry(host string, attempt int) Entry {
-	return Entry{host, attempt, "complete", json.RawMessage(fmt.Sprintf(`{"name":%q,"n":%d}`, host, attempt))}
+	return Entry{host, attempt, "complete", "0123abcd", json.RawMessage(fmt.Sprintf(`{"name":%q,"n":%d}`, host, attempt))}
 }
 
 func create(t testing.TB, entries ...Entry) string {
@@ -61,7 +61,7 @@ func entries(t testing.TB, j *Journal) map[string]Entry {
 }
 
 func TestRoundTrip(t *testing.T) {
-	odd := Entry{"web\n,\"report\":\x1b\"ü", 2, "error", json.RawMessage(`{"error":",\"report\": \u0000"}`)}
+	odd := Entry{"web\n,\"report\":\x1b\"ü", 2, "error", "", json.RawMessage(`{"error":",\"report\": \u0000"}`)}
 	path := create(t, entry("a", 1), odd, entry("a", 2))
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm() != 0o600 {
@@ -82,6 +82,9 @@ func TestRoundTrip(t *testing.T) {
 	}
 	if n, outcome := j.Done("a"); n != 2 || outcome != "complete" {
 		t.Errorf("done %d %s", n, outcome)
+	}
+	if a, none := j.Where("a"), j.Where(odd.Host)+j.Where("nobody"); a != "0123abcd" || none != "" {
+		t.Errorf("where %q, %q", a, none)
 	}
 	if err := j.Append(entry("b", 1)); err == nil {
 		t.Error("a journal that was opened to be read takes an entry")
@@ -112,7 +115,7 @@ func TestRefuses(t *testing.T) {
 			t.Errorf("%s of a journal in use: %v", name, err)
 		}
 	}
-	if err := j.Append(Entry{"b", 1, "complete", json.RawMessage("{\n}")}); err == nil {
+	if err := j.Append(Entry{"b", 1, "complete", "", json.RawMessage("{\n}")}); err == nil {
 		t.Error("an entry of two lines")
 	}
 	_ = j.Close()
@@ -336,7 +339,7 @@ func fill(t *testing.T, path string) {
 		for k := range noise {
 			noise[k] = byte('a' + rand.IntN(26))
 		}
-		return Entry{fmt.Sprintf("host-%d", i), 1, "complete", json.RawMessage(`"` + string(noise) + `"`)}
+		return Entry{fmt.Sprintf("host-%d", i), 1, "complete", "", json.RawMessage(`"` + string(noise) + `"`)}
 	}
 	kept := map[string]Entry{}
 	var full error

@@ -57,6 +57,7 @@ type meta struct {
 	Host    string `json:"host"`
 	Attempt int    `json:"attempt"`
 	Outcome string `json:"outcome"`
+	Where   string `json:"where,omitempty"`
 }
 
 // entryLine puts the report in as it is: encoding it again would cost more than the rest of a host's line.
@@ -64,7 +65,7 @@ func entryLine(e Entry) ([]byte, error) {
 	if bytes.IndexByte(e.Report, '\n') >= 0 || len(e.Report) == 0 {
 		return nil, fmt.Errorf("entry of %q: a report is one line of JSON", e.Host)
 	}
-	b, err := json.Marshal(meta{e.Host, e.Attempt, e.Outcome})
+	b, err := json.Marshal(meta{e.Host, e.Attempt, e.Outcome, e.Where})
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +81,7 @@ func parseEntry(b []byte) (Entry, error) {
 	if !ok || json.Unmarshal(append(bytes.Clone(front), '}'), &m) != nil || m.Host == "" || m.Attempt < 1 {
 		return Entry{}, errors.New("no entry of a host")
 	}
-	return Entry{Host: m.Host, Attempt: m.Attempt, Outcome: m.Outcome, Report: report}, nil
+	return Entry{Host: m.Host, Attempt: m.Attempt, Outcome: m.Outcome, Where: m.Where, Report: report}, nil
 }
 
 // isHeader tells a header from an entry.

@@ -50,7 +50,7 @@ func (j *Journal) note(number int, line []byte) error {
 		j.damaged = append(j.damaged, Damage{Line: number, Host: hostIn(line), Why: err.Error()})
 		return nil
 	}
-	j.index[e.Host] = place{j.size, len(line), e.Attempt, e.Outcome}
+	j.index[e.Host] = place{j.size, len(line), e.Attempt, e.Outcome, e.Where}
 	return nil
 }
 
