@@ -50,7 +50,9 @@ func TestDecide(t *testing.T) {
 		"waived":             {hosts(1, result(Waived, Critical)), def, "exit 0: no finding at or above medium on 1 host", false},
 		"unknown":            {hosts(1, result(Unknown, Low)), def, "exit 3: audit incomplete: 1 result unknown on 1 host, coverage 50 %", true},
 		"unknown, none":      {hosts(1, result(Unknown, Low)), Policy{FailOn: None, MinCoverage: 100}, "exit 3: audit incomplete: 1 result unknown on 1 host, coverage 50 %", true},
-		"unknown, tolerated": {hosts(1, result(Unknown, Low)), Policy{FailOn: Medium, MinCoverage: 50}, "exit 0: no finding at or above medium on 1 host", false},
+		"unknown, tolerated": {hosts(1, result(Unknown, Low)), Policy{FailOn: Medium, MinCoverage: 50}, "exit 0: no finding at or above medium on 1 host; tolerated: 1 result unknown on 1 host, coverage 50 %", false},
+		"all tolerated":      {hosts(2, unreachable, unreachable), Policy{FailOn: Medium}, "exit 0: no finding at or above medium on 2 hosts; tolerated: 2 of 2 hosts could not be audited, coverage 0 %", false},
+		"none, tolerated":    {hosts(1, unreachable), Policy{FailOn: None}, "exit 0: findings never fail this run; tolerated: 1 host could not be audited, coverage 0 %", false},
 		"unreachable":        {hosts(3, unreachable), def, "exit 3: audit incomplete: 1 of 3 hosts could not be audited, coverage 66.6 %", true},
 		"1 wins over 3":      {hosts(3, unreachable, fail), def, "exit 1: 1 finding at or above medium on 1 of 3 hosts; audit incomplete: 1 of 3 hosts could not be audited, coverage 66.6 %", true},
 		"exit-zero": {
@@ -86,6 +88,24 @@ func TestSilenceIsNotCoverage(t *testing.T) {
 	Finish(r, DefaultPolicy())
 	if r.Exit.Code != ExitIncomplete || r.Summary.Coverage != 50 {
 		t.Errorf("got %v, coverage %v", r.Exit, r.Summary.Coverage)
+	}
+}
+
+// TestFormerControlsCoverNothing: what else a host was judged by makes up neither for another host nor for what is unknown.
+func TestFormerControlsCoverNothing(t *testing.T) {
+	former := func(h *Host) {
+		for _, id := range []string{"CT-Y", "CT-Z"} {
+			h.Results = append(h.Results, Result{Control: id, Outcome: Pass, Subject: "node"})
+		}
+	}
+	for want, r := range map[string]*Report{
+		"exit 3: audit incomplete: 1 of 2 hosts could not be audited, coverage 50 %": hosts(2, former, unreachable),
+		"exit 3: audit incomplete: 1 result unknown on 1 host, coverage 100 %":       hosts(1, func(h *Host) { former(h); result(Unknown, Low)(h) }),
+	} {
+		Finish(r, DefaultPolicy())
+		if got := r.Exit.String(); got != want || !r.Exit.Incomplete {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
 	}
 }
 

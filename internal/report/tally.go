@@ -31,7 +31,7 @@ func NewTally(controls int, p Policy) *Tally {
 // Add counts a finished host ([FinishHost]).
 func (t *Tally) Add(h *Host) {
 	t.summary.Hosts++
-	t.decided += t.summary.count(h)
+	t.decided += min(t.summary.count(h), t.controls) // a host with results of former controls makes up for no other host
 	t.contradicted += h.Proof.Contradicted()
 	before := t.findings
 	for i := range h.Results {
@@ -90,7 +90,8 @@ func (s *Summary) count(h *Host) int {
 // Exit is the exit code of the hosts so far. Findings win over an incomplete audit; the reason tells both.
 func (t *Tally) Exit() Exit {
 	s, p := t.Summary(), t.policy
-	e := Exit{Incomplete: s.Coverage < p.MinCoverage}
+	lacks := s.Errors > 0 || s.Outcomes[Unknown] > 0
+	e := Exit{Incomplete: s.Coverage < p.MinCoverage || lacks && p.MinCoverage >= 100}
 	missing := incompleteness(&s)
 	switch {
 	case t.findings > 0:
@@ -101,9 +102,15 @@ func (t *Tally) Exit() Exit {
 	case e.Incomplete:
 		e.Code, e.Reason = ExitIncomplete, "audit incomplete: "+missing
 	case p.FailOn == None:
-		e.Reason = "audit complete, findings never fail this run"
+		e.Reason = "findings never fail this run"
+		if !lacks {
+			e.Reason = "audit complete, " + e.Reason
+		}
 	default:
 		e.Reason = fmt.Sprintf("no finding at or above %s on %s", p.FailOn, count(s.Hosts, "host"))
+	}
+	if lacks && e.Code == ExitClean {
+		e.Reason += "; tolerated: " + missing
 	}
 	if p.ExitZero && e.Code != ExitClean {
 		e.Reason = fmt.Sprintf("%s (would be %d without --exit-zero)", e.Reason, e.Code)
