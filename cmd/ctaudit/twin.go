@@ -197,7 +197,7 @@ func foretold(fate, observed string) bool {
 // choose returns the class's witness, and members of it that differ from the witness in a few fields.
 func choose(a *packetpath.Answer, class int) []packetpath.Segment {
 	o := &a.Outcomes[class]
-	witness := segmentOf(o.Witness)
+	witness := o.Witness.Segment()
 	r := rand.New(rand.NewPCG(uint64(class), uint64(len(a.Interface))))
 	out := []packetpath.Segment{}
 	if o.Holds(witness) {
@@ -236,33 +236,6 @@ func vary(r *rand.Rand, g packetpath.Segment) packetpath.Segment {
 		b := g.Dst.AsSlice()
 		b[len(b)-1] = byte(1 + r.IntN(254))
 		g.Dst, _ = netip.AddrFromSlice(b)
-	}
-	return g
-}
-
-// segmentOf fills in what a witness leaves open, as its class takes it: see likely in packetpath.
-func segmentOf(p packetpath.Packet) packetpath.Segment {
-	g := packetpath.Segment{Packet: p, Bits: packetpath.ParseFlags(p.Flags), TTL: 57, Length: 52, FragOff: 0x4000, Seq: 1, Ack: 1, Window: 501}
-	if p.Src.Is6() {
-		g.Length, g.FragOff = 72, 0
-	}
-	for field, v := range p.Fields {
-		switch field {
-		case netfilter.TTL:
-			g.TTL = uint8(v)
-		case netfilter.TOS:
-			g.TOS = uint8(v)
-		case netfilter.Length:
-			g.Length = uint16(v)
-		case netfilter.FragOff:
-			g.FragOff = uint16(v)
-		case netfilter.TCPSeq:
-			g.Seq = uint32(v)
-		case netfilter.TCPAck:
-			g.Ack = uint32(v)
-		case netfilter.TCPWin:
-			g.Window = uint16(v)
-		}
 	}
 	return g
 }

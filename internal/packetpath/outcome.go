@@ -110,19 +110,8 @@ var extraFields = map[dim]netfilter.Field{
 
 // Contains reports whether a packet of the question belongs to this outcome; exactly one outcome has it (or, where
 // something is undecided, all that differ in their assumptions). Header fields that the packet does not name are taken to
-// be a usual segment's: see likely.
-func (o *Outcome) Contains(pk Packet) bool {
-	p := o.setup.like
-	p.value[dSaddr], p.value[dDaddr] = netfilter.Addr(pk.Src.Unmap()), netfilter.Addr(pk.Dst.Unmap())
-	p.value[dSport], p.value[dDport] = netfilter.Num(uint64(pk.Sport)), netfilter.Num(uint64(pk.Dport))
-	p.flags = ParseFlags(pk.Flags)
-	for f, v := range pk.Fields {
-		if d, ok := dimOf(f); ok {
-			p.value[d] = netfilter.Num(v)
-		}
-	}
-	return slices.ContainsFunc(o.classes, func(c *class) bool { return c.contains(&p) })
-}
+// be a usual segment's: see [Packet.Segment].
+func (o *Outcome) Contains(pk Packet) bool { return o.Holds(pk.Segment()) }
 
 // ParseFlags reads what FlagsText writes; words that are no flag count for nothing.
 func ParseFlags(s string) (b uint8) {

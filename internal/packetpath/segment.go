@@ -17,6 +17,25 @@ type Segment struct {
 	Window   uint16
 }
 
+// Segment is the packet as one segment: header fields that it does not name are a usual segment's, as a witness takes them.
+func (pk Packet) Segment() Segment {
+	pk.Src, pk.Dst = pk.Src.Unmap(), pk.Dst.Unmap()
+	p := likely(0)
+	if pk.Src.Is6() {
+		p = likely(1)
+	}
+	for f, v := range pk.Fields {
+		if d, ok := dimOf(f); ok {
+			p.value[d] = netfilter.Num(v)
+		}
+	}
+	num := func(d dim) uint64 { return p.value[d].Lo }
+	return Segment{
+		Packet: pk, Bits: ParseFlags(pk.Flags), TTL: uint8(num(dTTL)), TOS: uint8(num(dTOS)), FragOff: uint16(num(dFrag)),
+		Length: uint16(num(dLength)), Seq: uint32(num(dSeq)), Ack: uint32(num(dAck)), Window: uint16(num(dWin)),
+	}
+}
+
 // point is the segment as classes are asked for it.
 func (g *Segment) point() point {
 	num := func(v uint32) netfilter.Value { return netfilter.Num(uint64(v)) }

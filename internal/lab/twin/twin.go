@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/vishvananda/netlink"
@@ -170,9 +169,6 @@ func (t *Twin) Close() {
 
 // Path names the twin's namespace for readers.
 func (t *Twin) Path() string { return t.node.Path() }
-
-// Links are the names of the node's interfaces that segments can come in by.
-func (t *Twin) Links() []string { return slices.Sorted(maps.Keys(t.ways)) }
 
 // Unavailable is why there can be no twin here.
 type Unavailable struct{ Err error }
