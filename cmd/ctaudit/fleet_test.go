@@ -277,6 +277,13 @@ func TestShardsEqualSingle(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "none of the merged parts has this host") {
 		t.Errorf("a part is missing: exit %d\n%s", code, out)
 	}
+	_, stderr, code := r.run(t, reports[:8]...)
+	if code != exitUsage || !strings.Contains(stderr, "of parts of an inventory, and part 6/8 is missing\nhint: ") {
+		t.Errorf("a part's report is missing: exit %d: %s", code, stderr)
+	}
+	if _, stderr, code := r.run(t, append(reports[:8], journals[2])...); code != exitFindings {
+		t.Errorf("a journal knows who is missing: exit %d: %s", code, stderr)
+	}
 }
 
 // playedProgram is this test's program under the name that makes it ctaudit with recorded hosts.

@@ -20,6 +20,7 @@ import (
 // fleetHosts are hosts that stand in journals, none of which is held: one after the other is read when its turn comes.
 type fleetHosts struct {
 	controls []report.Control
+	shard    string                      // of the inventory; empty: all of it
 	asked    []string                    // sorted, each once
 	at       map[string]*journal.Journal // whose entry counts
 	why      func(host string) string    // a host that has none is not audited: why
@@ -27,7 +28,7 @@ type fleetHosts struct {
 
 // hostsOf are those that one journal was asked for.
 func hostsOf(j *journal.Journal) *fleetHosts {
-	f := &fleetHosts{asked: asked(j.Header()), at: map[string]*journal.Journal{}}
+	f := &fleetHosts{shard: j.Header().Shard, asked: asked(j.Header()), at: map[string]*journal.Journal{}}
 	var head journalHead
 	if json.Unmarshal(j.Header().Head, &head) == nil {
 		f.controls = head.controls()
@@ -78,7 +79,7 @@ type finishing struct {
 
 // finish streams the hosts once, through all outputs at the same time, and counts them. Files stand whole or not at all.
 func (a *app) finish(hosts *fleetHosts, f finishing) (report.Exit, error) {
-	head := &report.Report{Tool: toolName(), Controls: hosts.controls}
+	head := &report.Report{Tool: toolName(), Shard: hosts.shard, Controls: hosts.controls}
 	report.FinishHead(head, f.judge)
 	outs, err := a.outputs(f.out)
 	if err != nil {

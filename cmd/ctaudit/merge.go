@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ctaudit/ctaudit/fleet"
 	"github.com/ctaudit/ctaudit/fleet/journal"
 	"github.com/ctaudit/ctaudit/internal/policy"
 	"github.com/ctaudit/ctaudit/internal/report"
@@ -51,12 +54,15 @@ func (a *app) merge(paths []string, flags scanFlags, out outputFlags) error {
 	if err != nil {
 		return err
 	}
-	m := &merging{app: a, hosts: fleetHosts{at: map[string]*journal.Journal{}}, from: map[string]string{}}
+	m := &merging{app: a, hosts: fleetHosts{at: map[string]*journal.Journal{}}, from: map[string]string{}, shards: map[int]map[int]bool{}}
 	defer m.close()
 	for _, path := range paths {
 		if err := m.add(path); err != nil {
 			return err
 		}
+	}
+	if err := m.whole(); err != nil {
+		return err
 	}
 	if more := m.warned - warnings; more > 0 {
 		m.say("warning: %d more hosts are in several parts", more)
@@ -79,6 +85,8 @@ type merging struct {
 	from   map[string]string // by host: the part whose entry counts
 	first  string            // the part that the others' controls have to agree with
 	parts  []*journal.Journal
+	knows  bool                 // a part is a journal, which knows the hosts of those that are missing
+	shards map[int]map[int]bool // of reports: by the number of parts, those that are there
 	warned int
 }
 
@@ -98,12 +106,14 @@ func (m *merging) add(path string) error {
 	r := bufio.NewReader(f)
 	start, _ := r.Peek(len(`{"journal":`))
 	if string(start) != `{"journal":` {
-		j, err := spool(r)
+		j, shard, err := spool(r)
 		if err != nil {
 			return fmt.Errorf("merge %s: neither a journal nor a report of ctaudit: %w", printable(path), err)
 		}
+		m.has(shard)
 		return m.join(path, j)
 	}
+	m.knows = true
 	j, err := journal.Open(path)
 	if err != nil {
 		return err
@@ -128,6 +138,40 @@ func (m *merging) join(path string, j *journal.Journal) error {
 		}
 	}
 	return nil
+}
+
+func (m *merging) has(s fleet.Shard) {
+	if s.Of == 0 {
+		return
+	}
+	if m.shards[s.Of] == nil {
+		m.shards[s.Of] = map[int]bool{}
+	}
+	m.shards[s.Of][s.Index] = true
+}
+
+// whole refuses reports of parts of an inventory of which one is missing: nothing would say that its hosts were not audited.
+func (m *merging) whole() error {
+	if m.knows {
+		return nil
+	}
+	var lacks []string
+	for _, of := range slices.Sorted(maps.Keys(m.shards)) {
+		if len(m.shards[of]) == of {
+			return nil
+		}
+		for i := range of {
+			if !m.shards[of][i] {
+				lacks = append(lacks, fleet.Shard{Index: i, Of: of}.String())
+				break
+			}
+		}
+	}
+	if len(lacks) == 0 {
+		return nil
+	}
+	return withHint(fmt.Errorf("merge: the reports are of parts of an inventory, and part %s is missing", strings.Join(lacks, " and ")),
+		"name its report as well, or merge journals (--journal): they know the hosts of a part that is missing")
 }
 
 // sameControls refuses parts that were judged differently: one report has one list of controls.
@@ -167,23 +211,36 @@ func (m *merging) take(path, name string, j *journal.Journal) error {
 		m.hosts.at[name], m.from[name] = j, path
 	}
 	if m.warned++; m.warned <= warnings {
-		m.say("warning: %s is in %s and in %s: taken from %s", printable(name), printable(had), printable(path), printable(m.from[name]))
+		m.say("warning: %s is in %s and in %s%s: taken from %s", printable(name), printable(had), printable(path), elsewhere(name, other, j),
+			printable(m.from[name]))
 	}
 	return nil
 }
 
-// rank orders audits of a host by how complete they are.
+// elsewhere says that two journals have reached a name in different ways, which may be two machines.
+func elsewhere(name string, a, b *journal.Journal) string {
+	if a, b := a.Where(name), b.Where(name); a != "" && b != "" && a != b {
+		return ", reached in different ways (address, port or ssh arguments)"
+	}
+	return ""
+}
+
+// rank orders audits of a host by how complete they are. One that the node's own kernel contradicted is never passed over for one that
+// did not ask it.
 func rank(h *report.Host) int {
+	if h.Proof.Contradicted() > 0 {
+		return 3
+	}
 	return slices.Index([]report.HostStatus{report.HostError, report.Incomplete, report.Complete}, h.Status)
 }
 
-// spool puts the hosts of a JSON report into a journal, one after the other.
-func spool(r io.Reader) (*journal.Journal, error) {
+// spool puts the hosts of a JSON report into a journal, one after the other. It says of which part of an inventory they are.
+func spool(r io.Reader) (*journal.Journal, fleet.Shard, error) {
 	j, err := journal.Temporary("", journal.Header{Tool: toolName()})
 	if err != nil {
-		return nil, err
+		return nil, fleet.Shard{}, err
 	}
-	controls, err := eachHost(r, func(h *report.Host) error {
+	head, err := eachHost(r, func(h *report.Host) error {
 		if attempt, _ := j.Done(h.Name); attempt > 0 || h.Name == "" {
 			return fmt.Errorf("host %q stands there twice, or has no name", h.Name)
 		}
@@ -193,13 +250,17 @@ func spool(r io.Reader) (*journal.Journal, error) {
 		}
 		return j.Append(journal.Entry{Host: h.Name, Attempt: 1, Outcome: string(h.Status), Report: b})
 	})
+	var shard fleet.Shard
 	if err == nil {
-		err = rehead(j, controls)
+		shard, err = fleet.ParseShard(head.Shard)
+	}
+	if err == nil {
+		err = rehead(j, head.Controls)
 	}
 	if err != nil {
-		return nil, errors.Join(err, j.Close())
+		return nil, shard, errors.Join(err, j.Close())
 	}
-	return j, nil
+	return j, shard, nil
 }
 
 // rehead gives a report's journal what is known only at the report's end. The controls' pages are not in a report; ours are known.

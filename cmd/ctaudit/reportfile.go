@@ -9,27 +9,29 @@ import (
 	"github.com/ctaudit/ctaudit/internal/report"
 )
 
-// eachHost reads a JSON report and hands over one host after the other: a fleet's may be larger than memory. It returns the controls.
-func eachHost(r io.Reader, do func(*report.Host) error) ([]report.Control, error) {
+// eachHost reads a JSON report and hands over one host after the other: a fleet's may be larger than memory. It returns the
+// report without its hosts.
+func eachHost(r io.Reader, do func(*report.Host) error) (*report.Report, error) {
 	f := &reportFile{dec: json.NewDecoder(r), do: do}
 	if err := f.document(); err != nil {
 		return nil, err
 	}
 	switch {
-	case f.version != report.Version:
+	case f.head.Version != report.Version:
 		return nil, fmt.Errorf("it is no report of version %d", report.Version)
 	case f.lists != 1:
 		return nil, errors.New("it has no list of hosts")
+	case len(f.head.Controls) == 0: // nothing that hosts could lack
+		return nil, errors.New("it has no controls")
 	}
-	return f.controls, nil
+	return &f.head, nil
 }
 
 type reportFile struct {
-	dec      *json.Decoder
-	do       func(*report.Host) error
-	version  int
-	controls []report.Control
-	lists    int // of hosts
+	dec   *json.Decoder
+	do    func(*report.Host) error
+	head  report.Report
+	lists int // of hosts
 }
 
 func (f *reportFile) document() error {
@@ -51,9 +53,11 @@ func (f *reportFile) document() error {
 func (f *reportFile) member(key json.Token) error {
 	switch key {
 	case "version":
-		return f.dec.Decode(&f.version)
+		return f.dec.Decode(&f.head.Version)
+	case "shard":
+		return f.dec.Decode(&f.head.Shard)
 	case "controls":
-		return f.dec.Decode(&f.controls)
+		return f.dec.Decode(&f.head.Controls)
 	case "hosts":
 		f.lists++
 		return f.hosts()

@@ -230,6 +230,7 @@ const Version = 1
 type Report struct {
 	Version  int       `json:"version" jsonschema:"minimum=1,maximum=1"`
 	Tool     string    `json:"tool"`
+	Shard    string    `json:"shard,omitempty"` // the part of an inventory that this is: "3/8", the fourth of eight; empty: no part
 	Controls []Control `json:"controls"`
 	Hosts    []Host    `json:"hosts"`
 	FailOn   Severity  `json:"failOn,omitempty"` // or none

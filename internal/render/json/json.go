@@ -28,6 +28,9 @@ func (j *Writer) Begin(r *report.Report) error {
 	j.text("{")
 	j.member("version", r.Version, "")
 	j.member("tool", r.Tool, ",")
+	if r.Shard != "" {
+		j.member("shard", r.Shard, ",")
+	}
 	j.member("controls", r.Controls, ",")
 	j.text(",\n  \"hosts\": [")
 	return j.failed
