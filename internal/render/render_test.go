@@ -49,6 +49,10 @@ func TestGolden(t *testing.T) {
 		{"clean.json", clean(), "json", Options{}},
 		{"clean.sarif", clean(), "sarif", Options{}},
 		{"clean.xml", clean(), "junit", Options{}},
+		{"proved.txt", proved(), "text", unicodeText()},
+		{"proved.narrow.txt", proved(), "text", narrow},
+		{"proved.quiet.txt", proved(), "text", quiet},
+		{"proved.sarif", proved(), "sarif", Options{}},
 	} {
 		t.Run(c.name, func(t *testing.T) { golden(t, c.name, render(t, c.report, c.format, c.opts)) })
 	}
@@ -76,9 +80,11 @@ func TestNothingUnprintable(t *testing.T) {
 			}
 		}
 	}
-	for _, r := range string(render(t, rich(), "text", Options{})) {
-		if r != '\n' && (r < ' ' || r > '~') {
-			t.Errorf("text in ascii: %U", r)
+	for _, sample := range []*report.Report{rich(), proved()} {
+		for _, r := range string(render(t, sample, "text", Options{})) {
+			if r != '\n' && (r < ' ' || r > '~') {
+				t.Errorf("text in ascii: %U", r)
+			}
 		}
 	}
 }

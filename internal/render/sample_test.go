@@ -104,6 +104,38 @@ func richHost() report.Host {
 	}
 }
 
+// proved is a clean host whose kernel was asked, and contradicts once.
+func proved() *report.Report {
+	r := clean()
+	r.Hosts[0].Proof = kernelAsked()
+	report.Finish(r, report.DefaultPolicy())
+	return r
+}
+
+// kernelAsked is a proof in which the families and the questions differ, and a twin with every agreement.
+func kernelAsked() *report.Proof {
+	p := &report.Proof{
+		KernelFix: "partial",
+		Twin: []report.ProofTwin{
+			{Question: "A", Family: "ip", Interface: "eth0", Agreement: "agrees", Detail: []string{}},
+			{Question: "A", Family: "ip6", Interface: "eth0", Agreement: "agrees", Detail: []string{}},
+			{Question: "B", Family: "ip", Agreement: "undecided", Detail: []string{"the set " + hostile + " could not be rebuilt"}},
+			{Question: "A", Family: "ip", Interface: hostile, Agreement: "differs", Detail: []string{"stale ACK: worked out: no RST, observed: RST"}},
+		},
+		NotBuilt: []string{"the set " + hostile},
+	}
+	for _, family := range []string{"ipv4", "ipv6"} {
+		for _, question := range []string{"A", "B"} {
+			p.Segments = append(p.Segments,
+				report.ProofSegment{Question: question, Family: family, Segment: "control", Connection: "alive"},
+				report.ProofSegment{Question: question, Family: family, Segment: "stale ACK", Connection: "alive"},
+				report.ProofSegment{Question: question, Family: family, Segment: "SEQ over, far", Invalid: true, Reset: family == "ipv4" || question == "A", Connection: "reset"},
+				report.ProofSegment{Question: question, Family: family, Segment: "out-of-window RST", Invalid: true, Connection: "alive"})
+		}
+	}
+	return p
+}
+
 // rich is a report with everything in it: every outcome and severity, a host that could not be reached, hostile strings.
 func rich() *report.Report {
 	nasty := report.Host{Name: "db.1" + hostile, Kernel: hostile, OS: hostile, Taken: time.Date(2026, 11, 23, 14, 31, 0, 0, time.UTC)}

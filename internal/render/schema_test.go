@@ -41,7 +41,7 @@ func given(t *testing.T, variable, feature, what string) string {
 func samples() map[string]*report.Report {
 	empty := &report.Report{Tool: "ctaudit 0.1.0"}
 	report.Finish(empty, report.DefaultPolicy())
-	return map[string]*report.Report{"rich": rich(), "clean": clean(), "empty": empty}
+	return map[string]*report.Report{"rich": rich(), "clean": clean(), "proved": proved(), "empty": empty}
 }
 
 func sarifOptions() map[string]Options {

@@ -91,7 +91,9 @@ func (p *printer) safe(s string) string {
 func (p *printer) wrapped(first, s string) {
 	indent := width(first)
 	if indent > p.opts.Width/2 {
-		p.line(first)
+		if strings.TrimSpace(first) != "" {
+			p.line(first)
+		}
 		first, indent = "    ", 4
 	}
 	lines := wrap(s, max(p.opts.Width-indent, 20))

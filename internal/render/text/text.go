@@ -49,6 +49,7 @@ func (w *Writer) Host(h *report.Host) error {
 	w.answers(h.Answers)
 	w.findings(h.Results)
 	w.undecided(h)
+	w.proof(h.Proof)
 	w.rest(h.Results)
 	w.missing(h.Missing)
 	return w.err
