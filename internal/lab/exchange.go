@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -212,44 +213,44 @@ func (x *exchange) drain(port int) error {
 
 // note finds the probe that a frame answers, or that it is. A reset outweighs an ICMP error.
 func (x *exchange) note(port int, packet gopacket.Packet) {
-	if s, ok := parseSegment(packet); ok {
+	if s, ok := ParseSegment(packet); ok {
 		if i, ours := x.index[tuple{s.Dst, s.Src}]; ours && s.Flags&RST != 0 {
 			x.fates[i] = Reset
 		}
 		if i, ours := x.index[tuple{s.Src, s.Dst}]; ours && s.Flags&RST == 0 {
 			x.through[i] = true
-			x.answers = append(x.answers, Probe{Port: port, Segment: s.reset()})
+			x.answers = append(x.answers, Probe{Port: port, Segment: s.Reset()})
 		}
 		return
 	}
-	if key, ok := quoted(packet); ok {
-		if i, ours := x.index[key]; ours && x.fates[i] == Silence {
+	if src, dst, ok := Quoted(packet); ok {
+		if i, ours := x.index[tuple{src, dst}]; ours && x.fates[i] == Silence {
 			x.fates[i] = Unreachable
 		}
 	}
 }
 
-// quoted is the tuple of the segment that an ICMP or ICMPv6 destination-unreachable message quotes.
-func quoted(packet gopacket.Packet) (tuple, bool) {
+// Quoted returns the addresses and ports of the segment that an ICMP or ICMPv6 destination-unreachable message quotes.
+func Quoted(packet gopacket.Packet) (src, dst netip.AddrPort, ok bool) {
 	if icmp, ok := packet.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4); ok {
 		if icmp.TypeCode.Type() != layers.ICMPv4TypeDestinationUnreachable || len(icmp.Payload) < 24 {
-			return tuple{}, false
+			return src, dst, false
 		}
-		return quotedTuple(icmp.Payload[12:16], icmp.Payload[16:20], icmp.Payload[20:24])
+		return quotedEnds(icmp.Payload[12:16], icmp.Payload[16:20], icmp.Payload[20:24])
 	}
 	icmp, ok := packet.Layer(layers.LayerTypeICMPv6).(*layers.ICMPv6)
 	if !ok || icmp.TypeCode.Type() != layers.ICMPv6TypeDestinationUnreachable || len(icmp.Payload) < 48 {
-		return tuple{}, false
+		return src, dst, false
 	}
 	quote := icmp.Payload[4:] // 4 unused bytes stand before the quoted packet
-	return quotedTuple(quote[8:24], quote[24:40], quote[40:44])
+	return quotedEnds(quote[8:24], quote[24:40], quote[40:44])
 }
 
-func quotedTuple(src, dst, ports []byte) (tuple, bool) {
-	a, ok1 := netip.AddrFromSlice(src)
-	b, ok2 := netip.AddrFromSlice(dst)
-	sport, dport := uint16(ports[0])<<8|uint16(ports[1]), uint16(ports[2])<<8|uint16(ports[3])
-	return tuple{netip.AddrPortFrom(a, sport), netip.AddrPortFrom(b, dport)}, ok1 && ok2
+func quotedEnds(from, to, ports []byte) (src, dst netip.AddrPort, ok bool) {
+	a, ok1 := netip.AddrFromSlice(from)
+	b, ok2 := netip.AddrFromSlice(to)
+	sport, dport := binary.BigEndian.Uint16(ports), binary.BigEndian.Uint16(ports[2:])
+	return netip.AddrPortFrom(a, sport), netip.AddrPortFrom(b, dport), ok1 && ok2
 }
 
 // pin keeps the thread on the nth of its CPUs until release is called.

@@ -80,8 +80,8 @@ func (s Segment) String() string {
 	return fmt.Sprintf("%s > %s flags %#02x", s.Src, s.Dst, s.Flags)
 }
 
-// reset is what a host without the connection answers. Source: RFC 9293, section 3.5.2 ("reset generation").
-func (s Segment) reset() Segment {
+// Reset is what a host without the connection answers. Source: RFC 9293, section 3.5.2 ("reset generation").
+func (s Segment) Reset() Segment {
 	r := Segment{Src: s.Dst, Dst: s.Src, Flags: RST, Seq: s.Ack}
 	if s.Flags&ACK == 0 {
 		r.Flags, r.Seq, r.Ack = RST|ACK, 0, s.Seq
@@ -92,8 +92,8 @@ func (s Segment) reset() Segment {
 	return r
 }
 
-// parseSegment reads a frame that carries a TCP segment; ok is false for everything else.
-func parseSegment(packet gopacket.Packet) (s Segment, ok bool) {
+// ParseSegment reads the ends, flags, numbers and window of a TCP segment; ok is false for a frame that carries none.
+func ParseSegment(packet gopacket.Packet) (s Segment, ok bool) {
 	tcp, ok := packet.Layer(layers.LayerTypeTCP).(*layers.TCP)
 	if !ok || len(tcp.Contents) < 20 || packet.NetworkLayer() == nil { // a header that is cut off is a layer too
 		return s, false
@@ -103,7 +103,7 @@ func parseSegment(packet gopacket.Packet) (s Segment, ok bool) {
 	dst, ok2 := netip.AddrFromSlice(flow.Dst().Raw())
 	s = Segment{
 		Src: netip.AddrPortFrom(src, uint16(tcp.SrcPort)), Dst: netip.AddrPortFrom(dst, uint16(tcp.DstPort)),
-		Flags: tcp.Contents[13], Seq: tcp.Seq, Ack: tcp.Ack,
+		Flags: tcp.Contents[13], Seq: tcp.Seq, Ack: tcp.Ack, Window: tcp.Window,
 	}
 	return s, ok1 && ok2
 }

@@ -3,7 +3,6 @@ package proof
 import (
 	"bytes"
 	"fmt"
-	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,36 +18,24 @@ import (
 
 // seen is a TCP segment as a wire had it.
 type seen struct {
-	src, dst netip.AddrPort
-	flags    uint8
-	seq, ack uint32
-	window   uint16
-	length   int   // octets of payload, by the IP header: the frame may be cut off
-	scale    uint8 // the window scale option, of a SYN
+	lab.Segment
+	length int   // octets of payload, by the IP header: the frame may be cut off
+	scale  uint8 // the window scale option, of a SYN
 }
 
 // parseFrame reads a frame that carries TCP; ok is false for everything else.
 func parseFrame(packet gopacket.Packet) (s seen, ok bool) {
-	tcp, ok := packet.Layer(layers.LayerTypeTCP).(*layers.TCP)
-	if !ok || len(tcp.Contents) < 20 { // a header that is cut off is a layer too
+	if s.Segment, ok = lab.ParseSegment(packet); !ok {
 		return s, false
 	}
-	var src, dst netip.Addr
 	switch ip := packet.NetworkLayer().(type) {
 	case *layers.IPv4:
-		src, _ = netip.AddrFromSlice(ip.SrcIP.To4())
-		dst, _ = netip.AddrFromSlice(ip.DstIP.To4())
 		s.length = int(ip.Length) - 4*int(ip.IHL)
 	case *layers.IPv6:
-		src, _ = netip.AddrFromSlice(ip.SrcIP)
-		dst, _ = netip.AddrFromSlice(ip.DstIP)
 		s.length = int(ip.Length)
-	default:
-		return s, false
 	}
+	tcp := packet.Layer(layers.LayerTypeTCP).(*layers.TCP)
 	s.length -= 4 * int(tcp.DataOffset)
-	s.src, s.dst = netip.AddrPortFrom(src, uint16(tcp.SrcPort)), netip.AddrPortFrom(dst, uint16(tcp.DstPort))
-	s.flags, s.seq, s.ack, s.window = tcp.Contents[13], tcp.Seq, tcp.Ack, tcp.Window
 	for _, option := range tcp.Options {
 		if option.OptionType == layers.TCPOptionKindWindowScale && len(option.OptionData) == 1 {
 			s.scale = option.OptionData[0]
@@ -75,7 +62,7 @@ func (f *flow) record(wire string, data []byte) {
 		return
 	}
 	s, ok := parseFrame(gopacket.NewPacket(data, layers.LayerTypeEthernet, gopacket.NoCopy))
-	if !ok || s.src.Port() != f.clientPort && s.dst.Port() != f.clientPort {
+	if !ok || s.Src.Port() != f.clientPort && s.Dst.Port() != f.clientPort {
 		return
 	}
 	length := 14 + ipLength(data) // without the padding of short frames
@@ -99,10 +86,10 @@ func ipLength(data []byte) int {
 func (f *flow) delivered(injected lab.Segment) string {
 	for _, x := range f.frames[f.mark:] {
 		s := x.seen
-		if x.wire != "client" || s.dst.Port() != f.clientPort || s.seq != injected.Seq || s.ack != injected.Ack || s.flags != injected.Flags {
+		if x.wire != "client" || s.Dst.Port() != f.clientPort || s.Seq != injected.Seq || s.Ack != injected.Ack || s.Flags != injected.Flags {
 			continue
 		}
-		if s.src == f.remote {
+		if s.Src == f.remote {
 			return "translated"
 		}
 		return "untranslated"
@@ -113,7 +100,7 @@ func (f *flow) delivered(injected lab.Segment) string {
 // clientReset says whether a RST left the client: it was the client's own stack that sent it, and not the router's.
 func (f *flow) clientReset() bool {
 	return slices.ContainsFunc(f.frames[f.mark:], func(x frame) bool {
-		return x.wire == "client" && x.seen.src.Port() == f.clientPort && x.seen.flags&lab.RST != 0
+		return x.wire == "client" && x.seen.Src.Port() == f.clientPort && x.seen.Flags&lab.RST != 0
 	})
 }
 
@@ -123,14 +110,14 @@ func (f *flow) packets() []Packet {
 	for _, x := range f.frames[f.mark:] {
 		s := x.seen
 		p := Packet{
-			Wire: x.wire, Src: s.src.String(), Dst: s.dst.String(), Flags: flagNames(s.flags), Window: uint32(s.window), Length: s.length,
-			Seq: s.seq - f.serverISN, Ack: s.ack - f.clientISN,
+			Wire: x.wire, Src: s.Src.String(), Dst: s.Dst.String(), Flags: flagNames(s.Flags), Window: uint32(s.Window), Length: s.length,
+			Seq: s.Seq - f.serverISN, Ack: s.Ack - f.clientISN,
 		}
 		scale := uint8(windowScale)
-		if s.src.Port() == f.clientPort {
-			p.Seq, p.Ack, scale = s.seq-f.clientISN, s.ack-f.serverISN, f.scale
+		if s.Src.Port() == f.clientPort {
+			p.Seq, p.Ack, scale = s.Seq-f.clientISN, s.Ack-f.serverISN, f.scale
 		}
-		if p.Window <<= scale; s.flags&lab.ACK == 0 {
+		if p.Window <<= scale; s.Flags&lab.ACK == 0 {
 			p.Ack = 0
 		}
 		list = append(list, p)

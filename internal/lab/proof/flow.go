@@ -329,24 +329,24 @@ func (f *flow) listen() error {
 // see is what the server learns from a frame.
 func (f *flow) see(packet gopacket.Packet) {
 	s, ok := parseFrame(packet)
-	if !ok || s.dst != f.local || s.src.Port() != f.clientPort {
+	if !ok || s.Dst != f.local || s.Src.Port() != f.clientPort {
 		return
 	}
-	if s.flags&lab.SYN != 0 && !f.peer.IsValid() {
-		f.peer, f.clientISN, f.scale = s.src, s.seq, s.scale
+	if s.Flags&lab.SYN != 0 && !f.peer.IsValid() {
+		f.peer, f.clientISN, f.scale = s.Src, s.Seq, s.scale
 		f.received = 1
 	}
 	f.record("server", packet.Data())
-	if s.flags&lab.RST != 0 {
+	if s.Flags&lab.RST != 0 {
 		f.notice(s)
 		return
 	}
-	if seq := s.seq - f.clientISN; int32(f.received-seq) >= 0 && int32(seq+uint32(s.length)-f.received) > 0 {
+	if seq := s.Seq - f.clientISN; int32(f.received-seq) >= 0 && int32(seq+uint32(s.length)-f.received) > 0 {
 		f.received = seq + uint32(s.length)
 	}
-	width := uint32(s.window)
-	if s.flags&lab.SYN == 0 {
-		f.acked = s.ack - f.serverISN
+	width := uint32(s.Window)
+	if s.Flags&lab.SYN == 0 {
+		f.acked = s.Ack - f.serverISN
 		width <<= f.scale
 	}
 	f.largest = max(f.largest, width)
@@ -360,7 +360,7 @@ func (f *flow) notice(s seen) {
 	if !f.watched || f.reset != nil {
 		return
 	}
-	r := &Reset{By: "router", Seq: s.seq - f.clientISN, Window: "outside"}
+	r := &Reset{By: "router", Seq: s.Seq - f.clientISN, Window: "outside"}
 	switch past := r.Seq - f.confirmed; {
 	case past == 0:
 		r.Window = "next"
