@@ -150,8 +150,12 @@ func TestWarnings(t *testing.T) {
 		"a ansible_host=10.0.0.1\nb ansible_host=10.0.0.1\nc ansible_host=10.0.0.1 ansible_port=23\n": {
 			"-:2: b has the address of a (10.0.0.1): one node would count twice",
 		},
-		"[g]\na:22\n[h]\na:23\n": {"-:4: a: port 23 is passed over, as in Ansible: the host was declared before (-:2)"},
-		"[g]\na\ng\n":            {"-:3: g is the name of a host and of a group"},
+		"a ansible_host=web.example\nb ansible_host=WEB.example. ansible_port=22\nc ansible_host=2001:db8::1\nd ansible_host=2001:db8:0::1\n": {
+			"-:2: b has the address of a (WEB.example.): one node would count twice", "-:4: d has the address of c (2001:db8:0::1): one node would count twice",
+		},
+		"a ansible_connection=local\nb ansible_connection=local\n": {"-:2: b has the address of a (this machine): one node would count twice"},
+		"[g]\na:22\n[h]\na:23\n":                                   {"-:4: a: port 23 is passed over, as in Ansible: the host was declared before (-:2)"},
+		"[g]\na\ng\n":                                              {"-:3: g is the name of a host and of a group"},
 		"a ansible_host_key_checking=False\n": {
 			"-:1: ansible_host_key_checking is passed over: host keys are always checked (--host-key-policy accept-new notes those of new hosts)",
 		},

@@ -1,7 +1,9 @@
 package inventory
 
 import (
+	"cmp"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -271,19 +273,29 @@ func (r *resolver) passedOver() {
 func (inv *Inventory) warnTwins() {
 	first := map[string]*host{}
 	for _, h := range inv.order {
-		t := h.target
-		if t.Local || len(h.problems) > 0 {
+		if len(h.problems) > 0 {
 			continue
 		}
-		address := t.Address
-		if address == "" {
-			address = t.Name
-		}
-		key := fmt.Sprintf("%s\x00%d\x00%q", strings.ToLower(address), t.Port, t.Options)
+		address, key := placeOf(&h.target)
 		if other, ok := first[key]; ok {
 			inv.warn(h.file, h.line, "%s has the address of %s (%s): one node would count twice", h.name, other.name, address)
 			continue
 		}
 		first[key] = h
 	}
+}
+
+// placeOf is where a target is, for people, and in a form that is the same for the same place: without a port it is ssh's own, unless
+// the user's configuration knows better.
+func placeOf(t *fleet.Target) (address, key string) {
+	const sshPort = 22
+	if t.Local {
+		return "this machine", ""
+	}
+	address = cmp.Or(t.Address, t.Name)
+	canonical := strings.ToLower(strings.TrimSuffix(address, "."))
+	if ip, err := netip.ParseAddr(canonical); err == nil {
+		canonical = ip.String()
+	}
+	return address, fmt.Sprintf("%s\x00%d\x00%q", canonical, cmp.Or(t.Port, sshPort), t.Options)
 }
