@@ -202,6 +202,41 @@ func TestFleetOfRealNodes(t *testing.T) {
 	}
 }
 
+// TestFleetSaysWhatWasRead: a login can end in a container, or in a network namespace beside the node's. What is found there is found
+// there, and every format says so.
+func TestFleetSaysWhatWasRead(t *testing.T) {
+	labtest.Require(t, "root", "netns", "nft", "sshd", "ip")
+	f := &testFleet{t: t, nodes: map[string]*remote{}}
+	exposed := f.add("exposed", netfilter.NFTables, scenarioNamed(t, "exposed"), sshtest.Options{})
+	pod := sshtest.StartSSHD(t, sshtest.Options{Start: func(cmd *exec.Cmd) error {
+		cmd.Args = append([]string{"unshare", "--pid", "--fork", "--mount-proc", "--"}, cmd.Args...) // which begin with unshare, too
+		return exposed.node.client.Start(cmd)
+	}})
+	f.nodes["pod"] = &remote{server: pod, vars: map[string]string{}, known: pod.KnownHost()}
+	dir := t.TempDir()
+	o, hosts := f.audit("--reader", "probe", "-o", "text="+dir+"/text", "-o", "sarif="+dir+"/sarif", "-o", "junit="+dir+"/junit")
+	if o.code != exitFindings || !strings.Contains(o.stderr, "warning: not the whole node was read of 2 hosts: exposed, pod\n") {
+		t.Errorf("exit %d: %s", o.code, o.stderr)
+	}
+	for name, want := range map[string]string{"exposed": "another network namespace was read than that of the node's first process", "pod": "a container was read, whose first process is "} {
+		if !strings.HasPrefix(hosts[name].Scope, want) {
+			t.Errorf("%s: %q; %s %s", name, hosts[name].Scope, hosts[name].Status, hosts[name].Error)
+		}
+		for _, format := range []string{"text", "sarif", "junit"} {
+			text, err := os.ReadFile(filepath.Join(dir, format))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if plain := strings.Join(strings.Fields(strings.ReplaceAll(string(text), "&#39;", "'")), " "); !strings.Contains(plain, want[:len(want)-1]) {
+				t.Errorf("%s says nothing of %s:\n%s", format, name, plain)
+			}
+		}
+	}
+	if _, here := exposed.node.scan(); here.Hosts[0].Scope != "" {
+		t.Errorf("the namespace that was asked for: %q", here.Hosts[0].Scope)
+	}
+}
+
 // sameAsScan holds a host's results against those of a scan inside its namespace.
 func (f *testFleet) sameAsScan(name string, h report.Host) {
 	f.t.Helper()

@@ -89,6 +89,7 @@ func (a *app) finish(hosts *fleetHosts, f finishing) (report.Exit, error) {
 	taken := make([]int, len(f.waivers))
 	outs.do(func(h render.Handler) error { return h.Begin(head) })
 	var broken error
+	var outside scoped
 	for h, err := range hosts.each() {
 		if err != nil {
 			broken = err
@@ -99,6 +100,7 @@ func (a *app) finish(hosts *fleetHosts, f finishing) (report.Exit, error) {
 		}
 		report.FinishHost(h)
 		tally.Add(h)
+		outside.add(h)
 		outs.do(func(r render.Handler) error { return r.Host(h) })
 	}
 	exit := tally.Exit()
@@ -108,6 +110,7 @@ func (a *app) finish(hosts *fleetHosts, f finishing) (report.Exit, error) {
 		return exit, outs.end()
 	}
 	outs.do(func(h render.Handler) error { return h.End(tally.Summary(), exit) })
+	a.sayScoped(outside)
 	a.sayUnused(f.waivers, taken)
 	return exit, outs.end()
 }

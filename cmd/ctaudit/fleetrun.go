@@ -133,7 +133,7 @@ func (r *fleetRun) audit(ctx context.Context, t fleet.Target) (keptHost, error) 
 		return keptHost{}, fmt.Errorf("judge: %w", err)
 	}
 	h := hostReport(doc, node, results)
-	h.Name, h.Groups = t.Name, t.Groups
+	h.Name, h.Groups, h.Scope = t.Name, t.Groups, scopeOf(doc)
 	report.FinishHost(&h)
 	return keptHost{Host: h, Seconds: time.Since(begun).Seconds()}, nil
 }

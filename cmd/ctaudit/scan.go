@@ -108,6 +108,7 @@ func (a *app) scan(ctx context.Context, src *source, sf scanFlags, out outputFla
 	}
 	a.waive(r.Hosts, waivers)
 	report.Finish(r, judge)
+	a.sayScoped(scopedOf(r.Hosts))
 	failure := unwritten(a.render(r, out))
 	switch {
 	case r.Exit.Code == 0 && failure == nil:
@@ -188,7 +189,11 @@ func (a *app) audit(ctx context.Context, src *source, policyDir string) (*report
 			return fmt.Errorf("judge %s: %w", printable(doc.Host), err)
 		}
 		asked.contradict(results)
-		r.Hosts = append(r.Hosts, asked.add(hostReport(doc, node, results)))
+		h := asked.add(hostReport(doc, node, results))
+		if src.netns == "" { // what was asked for is what was read
+			h.Scope = scopeOf(doc)
+		}
+		r.Hosts = append(r.Hosts, h)
 		return nil
 	})
 	if err != nil {

@@ -138,7 +138,7 @@ func kernelAsked() *report.Proof {
 
 // rich is a report with everything in it: every outcome and severity, a host that could not be reached, hostile strings.
 func rich() *report.Report {
-	nasty := report.Host{Name: "db.1" + hostile, Kernel: hostile, OS: hostile, Taken: time.Date(2026, 11, 23, 14, 31, 0, 0, time.UTC)}
+	nasty := report.Host{Name: "db.1" + hostile, Kernel: hostile, OS: hostile, Scope: "only " + hostile, Taken: time.Date(2026, 11, 23, 14, 31, 0, 0, time.UTC)}
 	for _, c := range controls() {
 		nasty.Results = append(nasty.Results, report.Result{Control: c.ID, Outcome: report.Pass, Severity: c.Severity, Subject: "node", Message: "fine"})
 	}

@@ -103,6 +103,7 @@ type Host struct {
 	Kernel  string     `json:"kernel,omitempty"`
 	OS      string     `json:"os,omitempty"`
 	Groups  []string   `json:"groups,omitempty"` // of the inventory
+	Scope   string     `json:"scope,omitempty"`  // what was read, where it is not the whole node
 	Taken   time.Time  `json:"taken"`
 	Seconds float64    `json:"-"`       // wall time of the audit; varies, so it stays out of JSON
 	Answers []Answer   `json:"answers"` // the verdict on each question, for text and pages

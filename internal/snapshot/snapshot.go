@@ -81,6 +81,9 @@ type Sysctl struct {
 	// BootReader says who applies the files at boot: "systemd" (systemd-sysctl: sysctl.d only) or "procps" (sysctl --system and
 	// the init scripts like it: sysctl.d, then /etc/sysctl.conf). Known from the name of process 1.
 	BootReader Value[string] `json:"bootReader"`
+	// Contained is the name of process 1 where that is no init and the kernel's threads are not to be seen: a container was read,
+	// and not the node around it. Absent: nothing hints at that.
+	Contained Value[string] `json:"contained,omitzero"`
 	// ModuleOptions are the options set for nf_conntrack in modprobe.d and on the kernel command line.
 	ModuleOptions Value[[]ModuleOption] `json:"moduleOptions"`
 	// Mentions are lines in boot scripts and unit files that name be_liberal; nobody says that they are ever run.

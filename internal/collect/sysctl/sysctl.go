@@ -27,13 +27,14 @@ const (
 	pathModules = "/etc/modules"
 	pathCmdline = "/proc/cmdline"
 	pathInit    = "/proc/1/comm"
+	pathThreads = "/proc/2/comm" // the parent of the kernel's threads, in the first process namespace alone (kernel/kthread.c)
 )
 
 func (collector) Needs() []host.Need { return needs() }
 
 // needs are the same for every node of a fleet.
 var needs = sync.OnceValue(func() []host.Need {
-	needs := []host.Need{file(pathConf), file(pathModules), file(pathCmdline), file(pathInit)}
+	needs := []host.Need{file(pathConf), file(pathModules), file(pathCmdline), file(pathInit), file(pathThreads)}
 	for _, k := range liveKeys() {
 		needs = append(needs, k.need())
 	}
@@ -69,6 +70,7 @@ func (collector) Collect(ev *host.Evidence, doc *snapshot.Document) []snapshot.M
 	s := &doc.Sysctl
 	s.Live = r.live()
 	s.BootReader = r.bootReader()
+	s.Contained = r.contained()
 	s.Persisted = r.persisted(s.BootReader)
 	s.ModulesLoad = r.modulesLoad(s.BootReader)
 	s.ModuleOptions = r.moduleOptions()

@@ -114,6 +114,9 @@ func (j *Writer) suite(h *report.Host) *suite {
 		}},
 		Err: missing(h),
 	}
+	if h.Scope != "" {
+		s.Properties.List = append(s.Properties.List, property{"scope", escape.Line(h.Scope)})
+	}
 	j.next++
 	j.begin(h)
 	if h.Status == report.HostError {

@@ -142,6 +142,7 @@ type hostStatus struct {
 	Name   string `json:"name"`
 	Status string `json:"status"`
 	Error  string `json:"error,omitempty"`
+	Scope  string `json:"scope,omitempty"`
 }
 
 // outcome is one row of the table of everything that was judged: GitHub shows each result as an alert, so that what passed

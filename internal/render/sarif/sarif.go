@@ -68,7 +68,7 @@ func (w *Writer) Begin(r *report.Report) error {
 // Host takes one host's results.
 func (w *Writer) Host(h *report.Host) error {
 	name := escape.Line(h.Name)
-	w.hosts = append(w.hosts, hostStatus{name, string(h.Status), escape.Line(stageOf(h) + h.Error)})
+	w.hosts = append(w.hosts, hostStatus{name, string(h.Status), escape.Line(stageOf(h) + h.Error), escape.Line(h.Scope)})
 	var unknown []string
 	for i := range h.Results {
 		r := &h.Results[i]

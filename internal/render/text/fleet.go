@@ -21,6 +21,7 @@ type Fleet struct {
 	undecided causes
 	unread    causes
 	unaudited causes
+	scopes    causes
 }
 
 // NewFleet returns a handler that writes to w when it ends.
@@ -89,6 +90,9 @@ func (f *Fleet) Host(h *report.Host) error {
 		f.states[s] = append(f.states[s], h.Name)
 	}
 	own := ownTo(h.Name)
+	if h.Scope != "" {
+		f.scopes.add(own.common(h.Scope), h.Name, &report.Result{Message: h.Scope})
+	}
 	for _, r := range outcomes(h.Results, report.Fail) {
 		f.findings.add(own.key(r), h.Name, r)
 	}
@@ -128,6 +132,7 @@ func (f *Fleet) End(s report.Summary, e report.Exit) error {
 	}
 	f.line(f.in(bold, count(s.Hosts, "host")))
 	f.overview()
+	f.printScopes(s)
 	f.printFindings(s)
 	f.printUndecided(s)
 	f.printUnread(s)
@@ -150,6 +155,21 @@ func (f *Fleet) overview() {
 		}
 		mark, label, style := f.state(&report.Answer{State: s})
 		f.wrapped("  "+f.in(style, mark+" "+pad(label, 12))+" "+pad(count(len(hosts), "host"), 11), f.names(hosts))
+	}
+}
+
+// printScopes says of which hosts something else was read than their names promise.
+func (f *Fleet) printScopes(s report.Summary) {
+	if len(f.scopes.list) == 0 {
+		return
+	}
+	f.section("Not the whole node")
+	for _, g := range f.scopes.sorted(func(*report.Result) int { return 0 }) {
+		if !f.opts.Quiet {
+			f.line("")
+		}
+		f.wrapped("  "+f.in(purple, "SCOPE")+"  ", f.safe(g.example.Message))
+		f.who(g, s)
 	}
 }
 

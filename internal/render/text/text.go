@@ -46,6 +46,10 @@ func (w *Writer) Host(h *report.Host) error {
 		w.wrapped("  "+w.in(red, w.g.bad+" NOT AUDITED")+"  ", w.safe(what))
 		w.hint(&report.Result{Hint: h.Hint})
 	}
+	if h.Scope != "" {
+		w.line("")
+		w.wrapped("  "+w.in(purple, "SCOPE")+"  ", w.safe(h.Scope))
+	}
 	w.answers(h.Answers)
 	w.findings(h.Results)
 	w.undecided(h)
