@@ -15,15 +15,33 @@ func (c *compiler) fib(o netfilter.Operand, in ivset, invert bool) atom {
 	}
 	a := atom{kind: atomFIB, dim: d, fib: &[2]ivset{}}
 	for f, types := range c.e.addressTypes() {
-		var list []netfilter.Interval
+		kinds := uint64(0) // all rules that mean the same types share one set
 		for _, t := range types {
 			if in.contains(apply(o, netfilter.Num(t.kind))) != invert {
-				list = append(list, t.set...)
+				kinds |= 1 << t.kind
 			}
 		}
-		a.fib[f] = newSet(list)
+		a.fib[f] = c.e.ofTypes(f, kinds)
 	}
 	return a
+}
+
+// ofTypes are the addresses of the types whose bit is set.
+func (e *Evaluator) ofTypes(f int, kinds uint64) ivset {
+	key := typesKey{f, kinds}
+	out, ok := e.known.types[key]
+	if ok {
+		return out
+	}
+	var list []netfilter.Interval
+	for _, t := range e.addressTypes()[f] {
+		if kinds>>t.kind&1 != 0 {
+			list = append(list, t.set...)
+		}
+	}
+	out = newSet(list)
+	e.known.types[key] = out
+	return out
 }
 
 // addressType is the addresses of one routing type (RTN_*).
@@ -55,6 +73,13 @@ func (e *Evaluator) addressTypes() [2][]addressType {
 }
 
 func (e *Evaluator) local(f int) ivset {
+	if e.known.local[f] == nil {
+		e.known.local[f] = e.allLocal(f)
+	}
+	return e.known.local[f]
+}
+
+func (e *Evaluator) allLocal(f int) ivset {
 	list := slices.Clone(loopback[f])
 	addrs := slices.Clone(e.node.Local)
 	for i := range e.node.Interfaces {

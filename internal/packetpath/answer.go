@@ -153,10 +153,7 @@ func (e *Evaluator) verdicts(s *setup, leaves []leaf) Answer {
 
 // judge says what the walk's classes mean.
 func (e *Evaluator) judge(s *setup, leaves []leaf) (Answer, []settled) {
-	a := Answer{Question: s.query.Question, Family: s.family, Interface: s.query.In, Path: []Step{}, Outcomes: []Outcome{}, Shadowed: []Shadow{}}
-	if s.query.Question == B {
-		a.Interface = s.query.Out
-	}
+	a := Answer{Question: s.query.Question, Family: s.family, Interface: s.asked(), Path: []Step{}, Outcomes: []Outcome{}, Shadowed: []Shadow{}}
 	all := e.settle(s, leaves)
 	e.certainByRegion(all)
 	a.Verdict, a.Reset = verdict(all), reset(s, all)
@@ -393,13 +390,30 @@ func (e *Evaluator) opaqueHooks(s *setup, a *Answer) []string {
 	if a.Verdict == Dropped {
 		return nil
 	}
-	var out []string
-	for _, h := range e.node.OpaqueHooks {
-		if h.Interface == "" || h.Interface == s.query.In || s.forwarded && h.Interface == s.query.Out {
-			out = append(out, h.Name+" may drop")
+	if e.known.opaque == nil {
+		e.known.opaque = map[string][]string{}
+		for _, h := range e.node.OpaqueHooks {
+			if text := clip(h.Name) + " may drop"; !slices.Contains(e.known.opaque[h.Interface], text) {
+				e.known.opaque[h.Interface] = atMost(named, e.known.opaque[h.Interface], text)
+			}
 		}
 	}
+	out := slices.Concat(e.known.opaque[""], e.known.opaque[s.query.In])
+	if s.forwarded && s.query.Out != s.query.In {
+		out = append(out, e.known.opaque[s.query.Out]...)
+	}
 	return out
+}
+
+// atMost appends to a list that is to stay short.
+func atMost(n int, list []string, s string) []string {
+	switch {
+	case len(list) < n:
+		return append(list, s)
+	case len(list) == n:
+		return append(list, "more programs that are not named may drop")
+	}
+	return list
 }
 
 // ref names the rule; of a merged run, the one that the packet meets.

@@ -17,9 +17,11 @@ const (
 	elementCost  = 4 // of an element of a concatenation or a verdict map looked at
 )
 
-// nodeBudget is what all questions about a node may take together, beyond the least that each of them has.
+// nodeBudget is what all questions about a node may take together, and leastBudget what each has of the reserve when that is used up.
+// Behind the reserve nothing is asked any more.
 const (
-	nodeBudget  = 40_000_000
+	nodeBudget  = 20_000_000
+	nodeReserve = 5_000_000
 	leastBudget = 50_000
 )
 
@@ -54,24 +56,51 @@ type meter struct {
 	node        int
 	compileLeft int
 	waysLeft    int
+	blind       bool            // drops were left out
+	poll        int             // steps until stop is looked at
+	stop        <-chan struct{} // nobody waits for an answer any more; nil: somebody does
 }
 
 func newMeter() meter {
 	return meter{node: nodeBudget, compileLeft: compileBudget, waysLeft: waysBudget}
 }
 
-// begin gives a question what it may use, and returns what ends it.
-func (m *meter) begin() (end func()) {
-	given := max(min(budget, m.node), leastBudget)
+// begin gives a question what it may use, of which its making took some already, and returns what ends it.
+func (m *meter) begin(used int) (end func()) {
+	given := max(min(budget, m.node), min(leastBudget, m.node+nodeReserve))
 	search := max(given*(searchBudget/budget), solveBudget/4)
-	m.left, m.search, m.shadow = given, search, shadowBudget
-	return func() { m.node -= given - max(m.left, 0) + (search-max(m.search, 0))/8 }
+	shadow := min(shadowBudget, given)
+	m.left, m.search, m.shadow = given-used, search, shadow
+	if given <= 0 {
+		m.left, m.search, m.shadow = -1, -1, -1
+		return func() {}
+	}
+	return func() {
+		m.node -= given - min(m.left, given) + (search-max(m.search, 0))/8 + shadow - max(m.shadow, 0)
+	}
 }
+
+// pollEvery is how many steps are taken between two looks at whether somebody waits for the answer.
+const pollEvery = 1 << 16
 
 // spend takes steps; false when there are none left, and then nothing that the walk finds counts any more.
 func (m *meter) spend(steps int) bool {
 	m.left -= steps
+	if m.poll -= steps; m.poll < 0 {
+		m.poll = pollEvery
+		m.stopped()
+	}
 	return m.left >= 0
+}
+
+// stopped ends this question and all further ones when nobody waits for an answer.
+func (m *meter) stopped() {
+	select {
+	case <-m.stop:
+		m.left, m.search, m.shadow = -1, -1, -1
+		m.node, m.compileLeft, m.waysLeft = -nodeReserve, -1, -1
+	default:
+	}
 }
 
 // spent reports whether the question has used up its budget.

@@ -2,7 +2,6 @@ package packetpath
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/ctaudit/ctaudit/internal/netfilter"
@@ -45,22 +44,66 @@ func (c *compiler) matchNames(m *netfilter.Match) bool {
 		if f.Field != netfilter.CTState {
 			continue
 		}
-		v := apply(f, netfilter.Num(netfilter.StateInvalid))
-		in := m.In
-		if s := c.set(m.Set); m.Set != "" && s != nil {
-			for _, e := range s.Elements {
-				if i < len(e.Key) {
-					in = append(in[:len(in):len(in)], e.Key[i])
-				}
-			}
+		if s := c.set(m.Set); m.Set != "" && s != nil && c.e.invalidIn(s, i, f).named {
+			return true
 		}
-		for _, iv := range in {
+		v := apply(f, netfilter.Num(netfilter.StateInvalid))
+		for _, iv := range m.In {
 			if iv.Contains(v) && narrowState(f, iv) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// invalidKey is a place of a set's keys that ct state is looked up in.
+type invalidKey struct {
+	set       *netfilter.Set
+	at        int
+	mask, xor netfilter.Value
+	masked    bool
+}
+
+// invalidIn is what a set says of INVALID: whether it names it, and a verdict map's verdict.
+type invalidIn struct {
+	named   bool
+	verdict *netfilter.Verdict
+}
+
+// invalidIn looks through a set once for all rules that look it up.
+func (e *Evaluator) invalidIn(s *netfilter.Set, at int, f netfilter.Operand) invalidIn {
+	key := invalidKey{set: s, at: at, masked: f.Mask != nil}
+	if f.Mask != nil {
+		key.mask = *f.Mask
+	}
+	if f.Xor != nil {
+		key.xor = *f.Xor
+	}
+	out, ok := e.known.invalid[key]
+	if ok || !e.look(1+len(s.Elements)/4) {
+		return out
+	}
+	v := apply(f, netfilter.Num(netfilter.StateInvalid))
+	for i := range s.Elements {
+		el := &s.Elements[i]
+		if at >= len(el.Key) || !el.Key[at].Contains(v) {
+			continue
+		}
+		out.named = out.named || narrowState(f, el.Key[at])
+		if out.verdict == nil {
+			out.verdict = el.Verdict
+		}
+	}
+	e.known.invalid[key] = out
+	return out
+}
+
+// look takes steps from what there is to look for drops; false when there are none left.
+func (e *Evaluator) look(steps int) bool {
+	e.waysLeft -= steps
+	e.blind = e.blind || e.waysLeft < 0
+	return e.waysLeft >= 0
 }
 
 // narrowState tells a match that names INVALID from one that happens to be true of it, as a full range would be.
@@ -81,10 +124,8 @@ func (c *compiler) vmapInvalid(m *netfilter.VMap) *netfilter.Verdict {
 		if f.Field != netfilter.CTState {
 			continue
 		}
-		for _, e := range s.Elements {
-			if i < len(e.Key) && e.Verdict != nil && e.Key[i].Contains(apply(f, netfilter.Num(netfilter.StateInvalid))) {
-				return e.Verdict
-			}
+		if v := c.e.invalidIn(s, i, f).verdict; v != nil {
+			return v
 		}
 	}
 	return nil
@@ -98,6 +139,8 @@ type dropAt struct {
 	chain *netfilter.Chain
 	ways  []way
 	lost  bool // they are not known: waysBudget
+	// isEarly: a base chain that runs before conntrack on arriving packets leads to it.
+	isEarly bool
 }
 
 // Drops lists every rule that names INVALID in a state match and drops or rejects, itself or through the chain that it
@@ -115,6 +158,24 @@ func (e *Evaluator) dropRules() []dropAt {
 		return e.drops
 	}
 	e.drops = []dropAt{}
+	e.findDrops()
+	e.findWays()
+	e.findCatastrophes()
+	return e.drops
+}
+
+// mostDrops is how many rules that drop INVALID packets are looked at.
+const mostDrops = 50_000
+
+// Missed says why Drops may lack rules; empty: it has all.
+func (e *Evaluator) Missed() string {
+	if e.dropRules(); e.blind {
+		return TooComplex
+	}
+	return ""
+}
+
+func (e *Evaluator) findDrops() {
 	for _, t := range e.node.Ruleset.Tables {
 		comp := &compiler{e: e, table: t}
 		for _, c := range t.Chains {
@@ -122,15 +183,16 @@ func (e *Evaluator) dropRules() []dropAt {
 				if r.Ops == nil && !strings.Contains(r.Text, "INVALID") {
 					continue // the dumps write the state's name in capitals
 				}
+				if len(e.drops) == mostDrops {
+					e.blind = true
+					return
+				}
 				if d, ok := comp.dropRule(c, r); ok {
 					e.drops = append(e.drops, d)
 				}
 			}
 		}
 	}
-	e.findWays()
-	e.findCatastrophes()
-	return e.drops
 }
 
 // dropRule says whether the rule is meant to drop INVALID packets, and how.
@@ -154,7 +216,10 @@ func (c *compiler) dropRule(ch *netfilter.Chain, r *netfilter.Rule) (dropAt, boo
 			}
 		case netfilter.Match:
 			if !op.Invert && len(op.Fields) == 1 && op.Fields[0].Field == netfilter.IIFName && op.Fields[0].Mask == nil {
-				d.InInterfaces = append(d.InInterfaces, c.patterns(&op)...)
+				names, whole := c.patterns(&op)
+				if d.InInterfaces = append(d.InInterfaces, names...); !whole {
+					d.Undecided = "by which interfaces the packets come that it drops: it names too many"
+				}
 			}
 		}
 	}
@@ -192,6 +257,9 @@ func (c *compiler) chainVerdict(name string, depth int) *netfilter.Verdict {
 		return nil
 	}
 	for _, r := range ch.Rules {
+		if !c.e.look(8) {
+			return nil
+		}
 		ops := c.ops(r)
 		plain := true
 		for _, op := range ops {
@@ -211,12 +279,14 @@ func (c *compiler) chainVerdict(name string, depth int) *netfilter.Verdict {
 }
 
 // patterns writes a match on interface names as patterns: "eth0", "veth+".
-func (c *compiler) patterns(m *netfilter.Match) []string {
+func (c *compiler) patterns(m *netfilter.Match) (out []string, whole bool) {
 	in := m.In
 	if s := c.set(m.Set); m.Set != "" && s != nil {
 		in = c.e.elements(s)
 	}
-	var out []string
+	if whole = len(in) <= mostPatterns; !whole {
+		in = in[:mostPatterns]
+	}
 	for _, i := range in {
 		name := i.From.Ifname()
 		if i.From != i.To {
@@ -224,8 +294,11 @@ func (c *compiler) patterns(m *netfilter.Match) []string {
 		}
 		out = append(out, name)
 	}
-	return out
+	return out, whole
 }
+
+// mostPatterns is how many interface patterns of a drop are named.
+const mostPatterns = 256
 
 // findCatastrophes marks the drops that new inbound connections die of: before conntrack every packet looks INVALID.
 // Each interface but the loopback is asked, with a SYN to the node's own addresses.
@@ -233,7 +306,7 @@ func (e *Evaluator) findCatastrophes() {
 	early := false
 	for i := range e.drops {
 		d := &e.drops[i]
-		early = early || !d.table.Dormant && len(d.ways) > 0 && d.early()
+		early = early || !d.table.Dormant && len(d.ways) > 0 && d.isEarly
 	}
 	if !early {
 		return
@@ -263,7 +336,7 @@ func (e *Evaluator) findCatastrophes() {
 	for i := range e.drops {
 		d := &e.drops[i]
 		d.Catastrophic = hit[d.rule]
-		if !d.Catastrophic && undecided != "" && d.early() {
+		if !d.Catastrophic && undecided != "" && d.isEarly {
 			d.Undecided = "whether new connections die of it: " + undecided
 		}
 	}
@@ -271,14 +344,6 @@ func (e *Evaluator) findCatastrophes() {
 
 // mostAsked bounds the interfaces by which a new connection is asked to come.
 const mostAsked = 64
-
-// early reports whether a base chain that runs before conntrack on arriving packets leads to the drop.
-func (d *dropAt) early() bool {
-	return slices.ContainsFunc(d.ways, func(w way) bool {
-		b := w.base.Base
-		return b.Hook == netfilter.Ingress || b.Hook == netfilter.Prerouting && b.Priority <= netfilter.ConntrackPriority
-	})
-}
 
 // killed returns the rules naming INVALID that stop a packet before conntrack has seen it; whole is false where the budget ended
 // before the answer did.
@@ -288,7 +353,7 @@ func (e *Evaluator) killed(q Query) (out []*netfilter.Rule, whole bool) {
 		return nil, true
 	}
 	was := e.meter
-	end := e.begin()
+	end := e.begin(s.weight)
 	defer func() {
 		end()
 		e.left, e.search, e.shadow = was.left, was.search, was.shadow

@@ -20,6 +20,7 @@ type Evaluator struct {
 	inverse  map[invKey]ivset
 	targeted map[*netfilter.Set][]string
 	drops    []dropAt
+	known    known
 	meter
 }
 
@@ -35,7 +36,11 @@ func Compile(n *Node) *Evaluator {
 		setIndex: map[*netfilter.Table]map[string]*netfilter.Set{},
 		inverse:  map[invKey]ivset{},
 		targeted: map[*netfilter.Set][]string{},
-		meter:    newMeter(),
+		known: known{
+			types: map[typesKey]ivset{}, stages: map[stageKey][]*baseChain{}, invalid: map[invalidKey]invalidIn{},
+			explained: map[*netfilter.Rule]*crule{},
+		},
+		meter: newMeter(),
 	}
 }
 
@@ -79,12 +84,34 @@ func (e *Evaluator) Evaluate(q Query) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	defer e.begin()()
+	defer e.begin(s.weight)()
+	if e.spent() {
+		return e.unasked(s), nil
+	}
 	a := e.answer(s, e.walk(s, 0))
 	if n := e.orders(s); n > 1 {
 		e.tryOrders(s, &a, n)
 	}
 	return a, nil
+}
+
+// Until lets the evaluator give up when done is closed: what it says from then on is undecided, and nobody should read it.
+func (e *Evaluator) Until(done <-chan struct{}) { e.stop = done }
+
+// unasked answers a question for which nothing is left.
+func (e *Evaluator) unasked(s *setup) Answer {
+	return Answer{
+		Question: s.query.Question, Family: s.family, Interface: s.asked(), Verdict: Depends, Reset: ResetDepends,
+		Path: []Step{}, Outcomes: []Outcome{}, Shadowed: []Shadow{}, DependsOn: []string{TooComplex}, Unlisted: true,
+	}
+}
+
+// asked is the interface that the answer is about.
+func (s *setup) asked() string {
+	if s.query.Question == B {
+		return s.query.Out
+	}
+	return s.query.In
 }
 
 // walk runs the question once, with chains of equal priority in the order of that number: see turn.

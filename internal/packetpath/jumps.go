@@ -17,6 +17,7 @@ type way struct {
 func (e *Evaluator) findWays() {
 	graphs := map[*netfilter.Table]jumpGraph{}
 	found := map[*netfilter.Chain][]way{}
+	reached := map[*netfilter.Chain]reached{}
 	for i := range e.drops {
 		d := &e.drops[i]
 		if d.chain.Base != nil {
@@ -35,15 +36,35 @@ func (e *Evaluator) findWays() {
 				d.Undecided = "where it is called from: " + TooComplex
 			}
 		}
-		for _, w := range d.ways {
-			if len(d.Hooks) == 0 {
-				d.Priority = w.base.Base.Priority
-			}
-			if !slices.Contains(d.Hooks, w.base.Base.Hook) {
-				d.Hooks = append(d.Hooks, w.base.Base.Hook)
-			}
+		r, ok := reached[d.chain]
+		if !ok {
+			r = reach(d.ways)
+			reached[d.chain] = r
 		}
+		d.Hooks, d.Priority, d.isEarly = append(d.Hooks, r.hooks...), r.priority, r.early
 	}
+}
+
+// reached is from where a chain is reached.
+type reached struct {
+	hooks    []netfilter.Hook
+	priority int32 // of the first way's base chain
+	early    bool  // by a base chain that runs before conntrack on arriving packets
+}
+
+func reach(ways []way) reached {
+	r := reached{}
+	for _, w := range ways {
+		b := w.base.Base
+		if len(r.hooks) == 0 {
+			r.priority = b.Priority
+		}
+		if !slices.Contains(r.hooks, b.Hook) {
+			r.hooks = append(r.hooks, b.Hook)
+		}
+		r.early = r.early || b.Hook == netfilter.Ingress || b.Hook == netfilter.Prerouting && b.Priority <= netfilter.ConntrackPriority
+	}
+	return r
 }
 
 // caller is a rule that jumps to a chain.
@@ -148,8 +169,5 @@ func (e *Evaluator) waysTo(g jumpGraph, to *netfilter.Chain) []way {
 }
 
 func hookRank(h netfilter.Hook) int {
-	return slices.Index([]netfilter.Hook{
-		netfilter.Ingress, netfilter.Prerouting, netfilter.Input, netfilter.Forward,
-		netfilter.Output, netfilter.Postrouting, netfilter.Egress,
-	}, h)
+	return slices.Index(allHooks[:], h)
 }

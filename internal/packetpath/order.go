@@ -25,7 +25,7 @@ func (s *setup) chains(e *Evaluator, st stage, order int) []*baseChain {
 func (s *setup) chainsAt(e *Evaluator, st stage) []*baseChain {
 	list, ok := s.lists[st]
 	if !ok {
-		list = e.stageChains(st, s.family)
+		list = e.stageList(st, s.family)
 		s.lists[st] = list
 	}
 	return list

@@ -230,10 +230,13 @@ func intervalText(s *setup, d dim, in netfilter.Interval) string {
 	return a.String() + "-" + b.String()
 }
 
+// mostSteps is how many base chains a path names, the last ones.
+const mostSteps = 100
+
 // path lists the base chains that the class crossed.
 func path(x *settled) []Step {
 	out := []Step{}
-	for n := x.steps; n != nil; n = n.prev {
+	for n := x.steps; n != nil && len(out) < mostSteps; n = n.prev {
 		b := n.step.base
 		if b.chain == nil && b.kind == baseConntrack {
 			continue

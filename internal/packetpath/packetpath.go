@@ -126,6 +126,8 @@ type Answer struct {
 	Outcomes []Outcome `json:"outcomes"`
 	// Shadowed are the rules meant to drop INVALID packets that do not help here, each with why.
 	Shadowed []Shadow `json:"shadowed"`
+	// Unlisted: Shadowed does not list all, for want of budget.
+	Unlisted bool `json:"-"`
 	// DependsOn names what could not be decided and matters; beside any verdict but Dropped also the programs on the way
 	// that may drop (Node.OpaqueHooks), which change neither verdict nor reset.
 	DependsOn []string `json:"dependsOn,omitempty"`

@@ -59,7 +59,8 @@ func (e *Evaluator) stageChains(s stage, family netfilter.Family) []*baseChain {
 	if s.hook == netfilter.Prerouting || s.hook == netfilter.Output {
 		out = append(out, &baseChain{hook: s.hook, priority: netfilter.ConntrackPriority, kind: baseConntrack})
 	}
-	for _, t := range slices.Backward(e.node.Ruleset.Tables) {
+	for _, at := range e.hooked(s.hook) {
+		t, c := at.table, at.chain
 		if t.Dormant || !sees(t, s.hook, family) {
 			continue
 		}
@@ -67,14 +68,12 @@ func (e *Evaluator) stageChains(s stage, family netfilter.Family) []*baseChain {
 			out = append(out, e.opaqueTable(t, s)...)
 			continue
 		}
-		for _, c := range t.Chains {
-			if b := c.Base; b != nil && b.Hook == s.hook && onDevice(b, s) {
-				k := baseRules
-				if b.Type == netfilter.NATChain {
-					k = baseNAT
-				}
-				out = append(out, &baseChain{hook: s.hook, priority: b.Priority, table: t, chain: c, decides: s.decides, kind: k})
+		if b := c.Base; onDevice(b, s) {
+			k := baseRules
+			if b.Type == netfilter.NATChain {
+				k = baseNAT
 			}
+			out = append(out, &baseChain{hook: s.hook, priority: b.Priority, table: t, chain: c, decides: s.decides, kind: k})
 		}
 	}
 	for _, b := range out {
@@ -87,31 +86,6 @@ func (e *Evaluator) stageChains(s stage, family netfilter.Family) []*baseChain {
 		return cmp.Compare(a.priority, b.priority)
 	})
 	return out
-}
-
-// place finds a base chain in the kernel's own order. The legacy tables' functions bear no table's name; at one priority
-// there is one of them.
-func (e *Evaluator) place(b *baseChain, s stage, family netfilter.Family) int {
-	for i := range e.node.HookOrder {
-		h := &e.node.HookOrder[i]
-		if h.Hook != s.hook || h.Priority != b.priority || h.Family != family && h.Family != netfilter.Netdev && h.Family != netfilter.INET {
-			continue
-		}
-		switch {
-		case b.kind == baseConntrack:
-			if strings.Contains(h.Function, "conntrack") {
-				return i + 1
-			}
-		case b.chain == nil:
-		case b.table.Backend == netfilter.Legacy:
-			if strings.Contains(h.Function, "t_do_table") || strings.Contains(h.Function, "table_") && h.Table == "" {
-				return i + 1
-			}
-		case h.Table == b.table.Name && h.Chain == b.chain.Name && (h.TableFamily == b.table.Family || h.TableFamily == ""):
-			return i + 1
-		}
-	}
-	return 0
 }
 
 // sees reports whether a table's chains at a hook see packets of the family. Bridge and ARP tables have hooks of their own.

@@ -3,6 +3,7 @@ package packetpath
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -182,6 +183,9 @@ func (g *rulesetGen) packet() Packet {
 // consistent reports whether the outcome's assumptions are true under the guesses.
 func consistent(o *Outcome, guesses map[string]bool) bool {
 	for _, a := range o.Assuming {
+		if a == manyConditions { // it forgot which: it may be true
+			continue
+		}
 		text, not := strings.CutPrefix(a, "not (")
 		if not {
 			text = strings.TrimSuffix(text, ")")
@@ -220,12 +224,14 @@ func TestAgainstInterpreter(t *testing.T) {
 			}
 			want := fateOf(node, pk, guesses)
 			var got []string
+			blurred := false
 			for i := range a.Outcomes {
 				if o := &a.Outcomes[i]; o.Contains(pk) && consistent(o, guesses) {
 					got = append(got, o.Fate)
+					blurred = blurred || slices.Contains(o.Assuming, manyConditions)
 				}
 			}
-			if len(got) != 1 || got[0] != want {
+			if len(got) != 1 && !blurred || !slices.Contains(got, want) {
 				for i := range a.Outcomes {
 					if o := &a.Outcomes[i]; o.Contains(pk) {
 						rt.Logf("outcome %s assuming %v", o.Fate, o.Assuming)

@@ -22,6 +22,7 @@ type setup struct {
 	tieList      []tie   // see ties
 	lists        map[stage][]*baseChain
 	blurred      []string // conditions that the last walk did not keep apart
+	weight       int      // what it took to make it ready, in steps
 }
 
 func (e *Evaluator) setup(q Query) (*setup, error) {
@@ -69,10 +70,8 @@ func (e *Evaluator) link(name string) *Interface {
 	if name == "" {
 		return nil
 	}
-	for i := range e.node.Interfaces {
-		if e.node.Interfaces[i].Name == name {
-			return &e.node.Interfaces[i]
-		}
+	if l := e.links()[name]; l != nil {
+		return l
 	}
 	return &Interface{Name: name}
 }
@@ -111,10 +110,10 @@ func (e *Evaluator) startRegion(s *setup) (*region, error) {
 	}
 	r := &region{flags: queryFlags(q)}
 	var err error
-	if r.set[dSaddr], err = e.addresses(q.Src, f, e.sources(f)); err != nil {
+	if r.set[dSaddr], err = s.addresses(q.Src, f, e.sources(f)); err != nil {
 		return nil, err
 	}
-	if r.set[dDaddr], err = e.addresses(q.Dst, f, e.destinations(q, f)); err != nil {
+	if r.set[dDaddr], err = s.addresses(q.Dst, f, e.destinations(q, f)); err != nil {
 		return nil, err
 	}
 	r.set[dSport] = ports(q.Sport, nums(1, 65535))
@@ -200,7 +199,7 @@ func ports(in []PortRange, def ivset) ivset {
 	return newSet(list)
 }
 
-func (e *Evaluator) addresses(in []netip.Prefix, f int, def ivset) (ivset, error) {
+func (s *setup) addresses(in []netip.Prefix, f int, def ivset) (ivset, error) {
 	var list []netfilter.Interval
 	for _, p := range in {
 		if p.Addr().Is4() == (f == 0) && p.IsValid() {
@@ -210,6 +209,7 @@ func (e *Evaluator) addresses(in []netip.Prefix, f int, def ivset) (ivset, error
 	if len(in) > 0 {
 		def = newSet(list)
 	}
+	s.weight += len(in) * intervalCost
 	if len(def) == 0 {
 		return nil, errors.New("no address of this family")
 	}
@@ -219,6 +219,13 @@ func (e *Evaluator) addresses(in []netip.Prefix, f int, def ivset) (ivset, error
 // sources are the addresses that a packet from outside can come from: not the node's own, not loopback, multicast,
 // broadcast or reserved, and of IPv6 not link-local. Private ones are in: servers live there too.
 func (e *Evaluator) sources(f int) ivset {
+	if e.known.sources[f] == nil {
+		e.known.sources[f] = e.allSources(f)
+	}
+	return e.known.sources[f]
+}
+
+func (e *Evaluator) allSources(f int) ivset {
 	out := []ivset{nums(1<<24, 0xdfffffff), {{From: netfilter.Num(2), To: maxValue}}}[f]
 	out = subtract(out, e.local(f))
 	out = subtract(out, e.broadcast(f))
@@ -234,6 +241,9 @@ func (e *Evaluator) sources(f int) ivset {
 func (e *Evaluator) destinations(q *Query, f int) ivset {
 	if q.Question == B {
 		return e.sources(f)
+	}
+	if len(q.Dst) > 0 {
+		return nil // they are said
 	}
 	if q.Question != A {
 		return ivset{{To: width([]int{32, 128}[f])}}

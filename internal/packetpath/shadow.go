@@ -6,12 +6,22 @@ import (
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 )
 
+// mostShadows is how many rules an answer lists, and fewShadows how many when there is no budget left to say why.
+const (
+	mostShadows = 20_000
+	fewShadows  = 500
+)
+
 // shadowed says of each rule meant to drop INVALID packets why it does not help in this question. A rule that does what it
 // is meant to, or that would have if another had not dropped everything before it, is not listed.
 func (e *Evaluator) shadowed(s *setup, a *Answer, all []settled) []Shadow {
 	out := []Shadow{}
 	helped := helping(all)
 	for i := range e.dropRules() {
+		if e.shadow--; len(out) >= mostShadows || e.shadow < 0 && len(out) >= fewShadows {
+			a.Unlisted = true
+			break
+		}
 		d := &e.drops[i]
 		x := explainer{e: e, setup: s, drop: d, all: all, helping: helped, dropped: a.Verdict == Dropped}
 		if sh, ok := x.explain(); ok {
@@ -47,6 +57,7 @@ func (x *explainer) explain() (Shadow, bool) {
 	case len(d.ways) == 0:
 		return because(ReasonUnreferenced, "no base chain leads to "+d.chain.Name)
 	}
+	x.e.shadow -= 2 * len(d.ways)
 	filter := slices.DeleteFunc(slices.Clone(d.ways), func(w way) bool { return w.base.Base.Type == netfilter.NATChain })
 	if len(filter) == 0 {
 		return because(ReasonNATChain, "")
@@ -112,10 +123,10 @@ func (x *explainer) blocked(w way) (Shadow, bool) {
 	}
 	comp := &compiler{e: x.e, table: x.drop.table}
 	for _, r := range append(slices.Clone(w.rules), x.drop.rule) {
-		if x.e.shadow -= 16; x.e.shadow < 0 {
+		c, ok := x.compiled(comp, r)
+		if !ok {
 			return Shadow{}, false
 		}
-		c := comp.rule(r)
 		if c == nil {
 			continue
 		}
@@ -129,6 +140,26 @@ func (x *explainer) blocked(w way) (Shadow, bool) {
 		}
 	}
 	return Shadow{}, false
+}
+
+// keptRules is how many rules that are looked at to explain drops are kept compiled: most questions ask about the same.
+const keptRules = 4096
+
+// compiled compiles a rule on a way; false where the budget does not do. The compiled rule is nil when it has no effect.
+func (x *explainer) compiled(comp *compiler, r *netfilter.Rule) (c *crule, ok bool) {
+	const keptCost, compileCost = 4, 64
+	if c, ok = x.e.known.explained[r]; ok {
+		x.e.shadow -= keptCost
+		return c, x.e.shadow >= 0
+	}
+	if x.e.shadow -= compileCost; x.e.shadow < 0 {
+		return nil, false
+	}
+	c = comp.rule(r)
+	if len(x.e.known.explained) < keptRules {
+		x.e.known.explained[r] = c
+	}
+	return c, true
 }
 
 // conditions says why one group of conditions matches no packet of the question.
@@ -172,9 +203,9 @@ func (x *explainer) partial(ways []way) (Shadow, bool) {
 		return because(ReasonICMP, d.With)
 	case x.dropped:
 		return Shadow{}, false
-	case !helps && d.Priority < netfilter.ConntrackPriority && d.early():
+	case !helps && d.Priority < netfilter.ConntrackPriority && d.isEarly:
 		return because(ReasonBeforeConntrack, "")
-	case !helps && d.Priority == netfilter.ConntrackPriority && d.early():
+	case !helps && d.Priority == netfilter.ConntrackPriority && d.isEarly:
 		return because(ReasonAtConntrack, "")
 	}
 	for i := range x.all {
