@@ -29,8 +29,7 @@ unasked(f) := {result.unknown(
 	sprintf("The ruleset was not evaluated for the uplink %s.", [name]),
 	node.default_hint,
 ) |
-	some name in asked_or_known(f)
-	not name in {e.interface | some e in path.uplinks; e.family == f}
+	some name in (asked_or_known(f) - {e.interface | some e in path.uplinks; e.family == f})
 }
 
 judged(e) := result.pass(
