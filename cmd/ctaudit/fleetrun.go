@@ -52,9 +52,14 @@ type slots chan struct{}
 
 func newSlots() slots { return make(slots, runtime.GOMAXPROCS(0)) }
 
-func (s slots) take() func() {
-	s <- struct{}{}
-	return func() { <-s }
+// take waits for a slot as long as ctx lasts.
+func (s slots) take(ctx context.Context) (give func(), err error) {
+	select {
+	case s <- struct{}{}:
+		return func() { <-s }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // newFleetRun prepares everything that can fail before a host is asked; the journal comes last, so that a mistake leaves none.
@@ -123,12 +128,16 @@ func (r *fleetRun) audit(ctx context.Context, t fleet.Target) (keptHost, error) 
 	if err != nil {
 		return keptHost{}, err
 	}
-	defer r.cpu.take()()
+	give, err := r.cpu.take(ctx)
+	if err != nil {
+		return keptHost{}, fmt.Errorf("judge: %w", err)
+	}
+	defer give()
 	if err := r.keepSnapshot(t.Name, doc); err != nil {
 		return keptHost{}, err
 	}
-	node := facts.Of(doc)
-	results, err := r.engine.Evaluate(ctx, *node.Facts())
+	node := facts.Within(ctx, doc)
+	results, err := r.engine.Evaluate(ctx, *node.Facts()) // which fails where ctx has ended
 	if err != nil {
 		return keptHost{}, fmt.Errorf("judge: %w", err)
 	}

@@ -171,8 +171,11 @@ func (a *app) audit(ctx context.Context, src *source, policyDir string) (*report
 		r      = &report.Report{Tool: toolName()}
 	)
 	err := src.each(ctx, a.in, func(doc *snapshot.Document) error {
-		node := facts.Of(doc)
+		node := facts.Within(ctx, doc)
 		f := node.Facts()
+		if ctx.Err() != nil {
+			return fmt.Errorf("judge %s: %w", printable(doc.Host), ctx.Err())
+		}
 		asked, err := a.askKernel(ctx, src.prove, doc, node)
 		if err != nil {
 			return err

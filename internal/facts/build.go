@@ -1,6 +1,7 @@
 package facts
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/ctaudit/ctaudit/internal/netfilter"
@@ -11,12 +12,19 @@ import (
 // families are the packet families that questions are asked for, in report order.
 var families = [...]netfilter.Family{netfilter.IP, netfilter.IP6}
 
-// Of works out what questions about the snapshot need in common.
-func Of(doc *snapshot.Document) *Node {
+// Of works out what questions about the snapshot need in common, and asks them.
+func Of(doc *snapshot.Document) *Node { return Within(context.Background(), doc) }
+
+// Within is Of for as long as somebody waits: when ctx ends it returns soon, and nobody should read what it returns. However long it
+// may take, the answers to one document are always the same.
+func Within(ctx context.Context, doc *snapshot.Document) *Node {
 	n := newNode(doc)
 	n.packets = n.packetNode()
 	n.path = packetpath.Compile(n.packets)
+	n.path.Until(ctx.Done())
 	n.proxy = n.serviceProxy()
+	n.drops = n.path.Drops()
+	n.kinds = newKinds(n.drops)
 	n.answers = n.askA()
 	if !n.proxy.Known || n.proxy.Value != "none" {
 		n.answers = append(n.answers, n.askB()...)
@@ -101,15 +109,15 @@ func (n *Node) Facts() *Facts {
 		f.DNAT[fam] = n.dnat(fam)
 		f.Services[fam] = n.services(fam, f.DNAT[fam])
 	}
-	drops := n.path.Drops()
-	k := newKinds(drops)
+	k := newKinds(n.drops)
 	for _, a := range n.answers {
 		e := exposure(a)
 		e.Shadowed = k.shadows(a.Shadowed)
 		f.Exposure = append(f.Exposure, e)
 	}
-	f.Drops = n.drops(drops, k)
-	f.Missing = append(append(f.Missing, k.missing()...), undecided(drops)...)
+	f.Drops = n.dropFacts(k)
+	f.Missing = append(append(f.Missing, k.missing()...), undecided(n.drops)...)
+	f.Missing = append(f.Missing, n.unlistedDrops()...)
 	return f
 }
 
@@ -132,7 +140,12 @@ func unknown[T any](why, hint string) Fact[T] { return Fact[T]{Why: why, Hint: h
 func missingFacts(doc *snapshot.Document) []Missing {
 	out := []Missing{}
 	for _, c := range doc.Collectors {
-		for _, m := range c.Missing {
+		for i, m := range c.Missing {
+			if i == mostMissing {
+				what := fmt.Sprintf("%d more things", len(c.Missing)-i)
+				out = append(out, Missing{Collector: c.Name, What: what, Why: fmt.Sprintf("the first %d are named", i)})
+				break
+			}
 			out = append(out, Missing{Collector: c.Name, What: m.What, Why: m.Why, Hint: m.Hint})
 		}
 	}

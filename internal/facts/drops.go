@@ -37,6 +37,8 @@ type kinds struct {
 	like map[string]int            // drops of the kind
 	keep map[place]bool            // those that stand for their kind
 	cut  map[string]map[place]bool // drops beyond the bounds, which no policy judges, by collector
+	// shown is how many shadows the exposures have.
+	shown int
 }
 
 func newKinds(drops []packetpath.Drop) *kinds {
@@ -80,13 +82,32 @@ func collectorOf(b netfilter.Backend) string {
 	return "nftables"
 }
 
+// cause is why a kind of drop does not help.
+type cause struct {
+	kind   string
+	reason packetpath.Reason
+	by     place
+}
+
+// brief leaves out shadows of which there was one of the same kind and cause, where there are many.
+func (k *kinds) brief(list []packetpath.Shadow) []packetpath.Shadow {
+	const many = 64
+	if len(list) <= many {
+		return list
+	}
+	out := []packetpath.Shadow{}
+	seen := map[cause]bool{}
+	for _, s := range list {
+		if c := (cause{k.of[placeOf(&s.Rule)], s.Reason, placeOf(s.By)}); !seen[c] {
+			seen[c] = true
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // shadows lists one shadow of each kind and cause; the rules that they name stay in the list of drops.
 func (k *kinds) shadows(list []packetpath.Shadow) []Shadow {
-	type cause struct {
-		kind   string
-		reason packetpath.Reason
-		by     place
-	}
 	out := []Shadow{}
 	seen := map[cause]bool{}
 	for _, s := range list {
@@ -96,10 +117,11 @@ func (k *kinds) shadows(list []packetpath.Shadow) []Shadow {
 		if !judged || seen[c] {
 			continue
 		}
-		if len(seen) == maxDrops {
+		if len(seen) == maxDrops || k.shown == mostShadows || !k.keep[at] && len(k.keep) >= mostKept {
 			k.leave(at)
 			continue
 		}
+		k.shown++
 		seen[c], k.keep[at] = true, true
 		out = append(out, Shadow{Rule: s.Rule, Reason: string(s.Reason), By: s.By, Detail: s.Detail})
 	}
@@ -134,10 +156,26 @@ func undecided(drops []packetpath.Drop) []Missing {
 	return out
 }
 
-// drops lists the drops that stand for their kind, or that an exposure names, in the order of the ruleset.
-func (n *Node) drops(all []packetpath.Drop, k *kinds) []Drop {
+// unlistedDrops says that there may be drops, or reasons why they do not help, that nobody looked at.
+func (n *Node) unlistedDrops() []Missing {
+	why := n.path.Missed()
+	if why == "" && n.unlisted {
+		why = packetpath.TooComplex
+	}
+	out := []Missing{}
+	if why != "" {
+		for _, name := range []string{"iptables", "nftables"} {
+			out = append(out, Missing{Collector: name, What: "rules that drop INVALID packets and do not help", Why: why})
+		}
+	}
+	return out
+}
+
+// dropFacts lists the drops that stand for their kind, or that an exposure names, in the order of the ruleset.
+func (n *Node) dropFacts(k *kinds) []Drop {
 	out := []Drop{}
-	for _, d := range all {
+	types := map[place]string{}
+	for _, d := range n.drops {
 		at := placeOf(&d.Rule)
 		if !k.keep[at] {
 			continue
@@ -145,7 +183,7 @@ func (n *Node) drops(all []packetpath.Drop, k *kinds) []Drop {
 		fd := Drop{
 			Rule: d.Rule, Hooks: []string{}, Priority: int(d.Priority), Action: string(d.Action), With: d.With,
 			Limited: d.Limited, InInterfaces: append([]string{}, d.InInterfaces...), Catastrophic: d.Catastrophic,
-			ChainType: n.chainType(d), Families: []netfilter.Family{}, Like: k.like[k.of[at]] - 1,
+			ChainType: n.chainTypeOnce(types, &d), Families: []netfilter.Family{}, Like: k.like[k.of[at]] - 1,
 		}
 		for _, h := range d.Hooks {
 			fd.Hooks = append(fd.Hooks, string(h))
@@ -160,18 +198,31 @@ func (n *Node) drops(all []packetpath.Drop, k *kinds) []Drop {
 	return out
 }
 
+// chainTypeOnce is chainType, worked out once for a chain.
+func (n *Node) chainTypeOnce(known map[place]string, d *packetpath.Drop) string {
+	at := placeOf(&d.Rule)
+	at.number = 0
+	out, ok := known[at]
+	if !ok {
+		out = n.chainType(d)
+		known[at] = out
+	}
+	return out
+}
+
 // chainType is the type of the base chains that reach the drop.
-func (n *Node) chainType(d packetpath.Drop) string {
+func (n *Node) chainType(d *packetpath.Drop) string {
 	types := []string{}
 	for _, t := range n.ruleset.Tables {
 		if t.Family != d.Rule.Family || t.Name != d.Rule.Table || t.Backend != d.Rule.Backend {
 			continue
 		}
+		own := t.Chain(d.Rule.Chain)
 		for _, c := range t.Chains {
 			if c.Base == nil || !slices.Contains(d.Hooks, c.Base.Hook) || slices.Contains(types, string(c.Base.Type)) {
 				continue
 			}
-			if d.Rule.Chain == c.Name || t.Chain(d.Rule.Chain) != nil && t.Chain(d.Rule.Chain).Base == nil {
+			if d.Rule.Chain == c.Name || own != nil && own.Base == nil {
 				types = append(types, string(c.Base.Type))
 			}
 		}

@@ -1,21 +1,21 @@
 package facts
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 	"github.com/ctaudit/ctaudit/internal/packetpath"
 )
 
-// questionB bounds how many interfaces question B is asked for: a node has a few bridges, or a veth a pod.
-const questionB = 256
-
 func (n *Node) askA() []packetpath.Answer {
 	out := []packetpath.Answer{}
 	for f, fam := range families {
-		for _, u := range n.ups[f] {
-			out = append(out, n.ask(packetpath.Query{Question: packetpath.A, Family: fam, In: u.Name, Dst: u.addrs}))
+		for i, u := range n.ups[f] {
+			if i == mostUplinks {
+				out = append(out, beyond(packetpath.A, fam, u.link, notAsked("uplinks", len(n.ups[f]), i)))
+				break
+			}
+			out = append(out, n.keep(n.ask(packetpath.Query{Question: packetpath.A, Family: fam, In: u.Name, Dst: u.addrs})))
 		}
 	}
 	return out
@@ -26,16 +26,13 @@ func (n *Node) askB() []packetpath.Answer {
 	for _, fam := range families {
 		links := n.containerLinks(fam)
 		sides := n.backendLinks(fam, links)
+		most := min(mostLinks, max(1, mostReplies/(1+len(sides.remote))))
 		for i, l := range links {
-			if i == questionB {
-				out = append(out, packetpath.Answer{
-					Question: packetpath.B, Family: fam, Interface: l.Name,
-					Verdict: packetpath.Depends, Reset: packetpath.ResetDepends,
-					DependsOn: []string{fmt.Sprintf("the %d links to containers beyond the first %d, which were not asked about", len(links)-i, i)},
-				})
+			if i == most {
+				out = append(out, beyond(packetpath.B, fam, l, notAsked("links to containers", len(links), i)))
 				break
 			}
-			out = append(out, n.worstReply(fam, l, sides))
+			out = append(out, n.keep(n.worstReply(fam, l, sides)))
 		}
 	}
 	return out
@@ -44,13 +41,19 @@ func (n *Node) askB() []packetpath.Answer {
 // worstReply asks question B for every side that a backend's reply can come from, and returns the least protected.
 func (n *Node) worstReply(fam netfilter.Family, out *link, sides backends) packetpath.Answer {
 	var worst *packetpath.Answer
+	dst := out.networks(fam)
 	for _, in := range sides.of(out) {
-		a := n.ask(packetpath.Query{
-			Question: packetpath.B, Family: fam, In: in.Name, Out: out.Name, Dst: out.networks(fam),
-		})
+		a := n.ask(packetpath.Query{Question: packetpath.B, Family: fam, In: in.Name, Out: out.Name, Dst: dst})
 		if worst == nil || Rank(a) > Rank(*worst) {
 			worst = &a
 		}
+		if Rank(*worst) == exposed {
+			break
+		}
+	}
+	if sides.more > 0 && Rank(*worst) < exposed {
+		worst.Verdict, worst.Reset = packetpath.Depends, packetpath.ResetDepends
+		worst.DependsOn = append(slices.Clone(worst.DependsOn), notAsked("interfaces that replies come in by", mostSides+sides.more, mostSides))
 	}
 	return *worst
 }
@@ -59,6 +62,7 @@ func (n *Node) worstReply(fam netfilter.Family, out *link, sides backends) packe
 type backends struct {
 	remote []*link
 	local  []*link // at most two, so that there is another one for each
+	more   int     // remote ones that are not listed
 }
 
 func (n *Node) backendLinks(fam netfilter.Family, containers []*link) backends {
@@ -69,10 +73,17 @@ func (n *Node) backendLinks(fam netfilter.Family, containers []*link) backends {
 		}
 		b.remote = append(b.remote, u.link)
 	}
+	listed := make(map[*link]bool, len(b.remote))
+	for _, l := range b.remote {
+		listed[l] = true
+	}
 	for i := range n.links {
-		if l := &n.links[i]; l.overlay && l.Up && !n.enslaved(l) && !slices.Contains(b.remote, l) {
+		if l := &n.links[i]; l.overlay && l.Up && !n.enslaved(l) && !listed[l] {
 			b.remote = append(b.remote, l)
 		}
+	}
+	if b.more = max(0, len(b.remote)-mostSides); b.more > 0 {
+		b.remote = b.remote[:mostSides]
 	}
 	b.local = containers[:min(2, len(containers))]
 	return b
@@ -102,8 +113,11 @@ func Rank(a packetpath.Answer) int {
 	case packetpath.ResetSome:
 		return 2
 	}
-	return 3
+	return exposed
 }
+
+// exposed is the highest rank.
+const exposed = 3
 
 // doubt takes back every answer when rules may have been missed altogether: they may reset, accept or untrack the packet
 // anywhere. A table that was read in part is the evaluator's business.

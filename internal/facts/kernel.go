@@ -1,6 +1,7 @@
 package facts
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,7 +77,7 @@ func conntrackAtBoot(doc *snapshot.Document) (how, file string) {
 // no container of this node's, nor is one that the node's own default route leads to (the host of a node that is itself a
 // container). What could not be read stays.
 func (n *Node) containerFacts() []Container {
-	out := []Container{}
+	out, more := []Container{}, 0
 	for _, ns := range n.doc.Topology.Namespaces.Or(nil) {
 		v, ok := ns.Sysctl[keyLiberal]
 		if !ok {
@@ -85,9 +86,15 @@ func (n *Node) containerFacts() []Container {
 		c := Container{Name: containerName(ns), Liberal: intFact(keyLiberal, v), Connected: len(ns.Links) > 0}
 		switch {
 		case n.leadsOut(ns):
+		case len(out) == mostContainers:
+			more++
 		case c.Connected || ns.Container != "" || !c.Liberal.Known:
 			out = append(out, c)
 		}
+	}
+	if more > 0 {
+		why := fmt.Sprintf("the first %d containers are looked at", mostContainers)
+		out = append(out, Container{Name: fmt.Sprintf("%d more namespaces", more), Liberal: unknown[int](why, "")})
 	}
 	if why := n.doc.Topology.NamespacesIncomplete; why != "" && len(out) > 0 {
 		out = append(out, Container{Name: "namespaces that were not seen", Liberal: unknown[int](why, "run as root")})

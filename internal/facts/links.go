@@ -45,8 +45,15 @@ func (n *Node) addLinks() {
 	list := n.doc.Topology.Links.Or(nil)
 	n.links = make([]link, len(list))
 	for i := range list {
-		n.links[i].Link = list[i]
-		n.byIndex[list[i].Index] = &n.links[i]
+		l := &n.links[i]
+		l.Link = list[i]
+		n.byIndex[l.Index] = l
+		if n.named[l.Name] == nil {
+			n.named[l.Name] = l
+		}
+		if l.Master != 0 {
+			n.ports[l.Master] = append(n.ports[l.Master], l)
+		}
 	}
 	n.addAddresses()
 	n.addRoutes()
@@ -177,14 +184,7 @@ func (n *Node) enslaved(l *link) bool {
 	return false
 }
 
-func (n *Node) linkNamed(name string) *link {
-	for i := range n.links {
-		if n.links[i].Name == name {
-			return &n.links[i]
-		}
-	}
-	return nil
-}
+func (n *Node) linkNamed(name string) *link { return n.named[name] }
 
 // usableAddrs are the link's addresses of the family that masquerade may take.
 func (l *link) usableAddrs(fam netfilter.Family) []netip.Prefix {
@@ -231,10 +231,22 @@ func (l *link) attached(fam netfilter.Family) []netip.Prefix {
 }
 
 func sorted(list []netip.Prefix) []netip.Prefix {
-	slices.SortFunc(list, func(a, b netip.Prefix) int {
-		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
-	})
+	slices.SortFunc(list, byAddress)
 	return slices.Compact(list)
+}
+
+func byAddress(a, b netip.Prefix) int {
+	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+}
+
+// strictlySorted reports whether sorted would change nothing.
+func strictlySorted(list []netip.Prefix) bool {
+	for i := 1; i < len(list); i++ {
+		if byAddress(list[i-1], list[i]) >= 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // containerLinks are the links of the family's packets to containers; ports of a bridge are left out for their bridge. A
@@ -276,9 +288,17 @@ func (n *Node) attachedNetworks(fam netfilter.Family) []netip.Prefix {
 	return sorted(out)
 }
 
-// usableAddrs are all addresses of the node that masquerade may take where the outgoing link has none of its own.
+// usableAddrs are all addresses of the node that masquerade may take where the outgoing link has none of its own. Nobody may
+// change them.
 func (n *Node) usableAddrs(fam netfilter.Family) []netip.Prefix {
-	var out []netip.Prefix
+	if n.usable[familyIndex(fam)] == nil {
+		n.usable[familyIndex(fam)] = n.allUsable(fam)
+	}
+	return n.usable[familyIndex(fam)]
+}
+
+func (n *Node) allUsable(fam netfilter.Family) []netip.Prefix {
+	out := []netip.Prefix{}
 	for i := range n.links {
 		if l := &n.links[i]; l.Kind != "dummy" || !serviceDummy(l.Name) {
 			out = append(out, l.usableAddrs(fam)...)

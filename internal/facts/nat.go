@@ -15,12 +15,13 @@ const (
 
 // sourceNAT is what the nat POSTROUTING chains can do to the sources of a flow.
 type sourceNAT struct {
-	rules  []NAT // the first listedSNAT, one that counts for egress among them if there is any
-	count  int
-	egress bool           // some rule translates what leaves by an uplink to an address of the node
-	own    bool           // to the outgoing link's address, or to one that is not known
-	to     []netip.Prefix // to addresses that a rule names, as far as they are this node's
-	opaque string         // a rule that is not understood may translate
+	rules    []NAT // the first listedSNAT, one that counts for egress among them if there is any
+	count    int
+	egress   bool           // some rule translates what leaves by an uplink to an address of the node
+	own      bool           // to the outgoing link's address, or to one that is not known
+	to       []netip.Prefix // to addresses that a rule names, as far as they are this node's
+	opaque   string         // a rule that is not understood may translate
+	distinct int            // of to, when they were counted last
 }
 
 // maxSNAT bounds the walk; with so many rules all of the node's addresses are asked about anyway.
@@ -32,16 +33,26 @@ func (n *Node) sourceNAT(flow natFlow) sourceNAT {
 		if nat := n.natRule(at); nat.source() {
 			own, to := n.translation(at)
 			nat.Own = own || len(to) > 0
-			s.own, s.to = s.own || own, append(s.to, to...)
+			s.own = s.own || own
+			s.gather(to)
 			s.add(nat)
 		}
-		return s.count < maxSNAT
+		return s.count < maxSNAT && n.work >= 0
 	})
 	if s.count >= maxSNAT {
 		s.own = true
 	}
 	s.to = sorted(s.to)
 	return s
+}
+
+// gather adds addresses, each of which is kept once: there are no more than the node has, and rules name.
+func (s *sourceNAT) gather(more []netip.Prefix) {
+	const few = 1024
+	if s.to = append(s.to, more...); len(s.to) > max(few, 2*s.distinct) {
+		s.to = sorted(s.to)
+		s.distinct = len(s.to)
+	}
 }
 
 func (s *sourceNAT) add(nat NAT) {
@@ -126,7 +137,7 @@ func (n *Node) natRule(at natAt) NAT {
 	scope := natScope{at: at, nat: &nat}
 	for _, op := range at.ops {
 		if m, ok := op.(netfilter.Match); ok {
-			scope.take(m)
+			n.take(&scope, m)
 		}
 	}
 	n.cover(scope)
@@ -143,19 +154,20 @@ type natScope struct {
 	allOut  bool                 // out is all there is
 }
 
-func (s *natScope) take(m netfilter.Match) {
+func (n *Node) take(s *natScope, m netfilter.Match) {
 	if len(m.Fields) != 1 || m.Fields[0].Mask != nil || m.Fields[0].Xor != nil {
 		return
 	}
 	in, known := m.In, true
 	if m.Set != "" {
-		if in, known = keysOf(s.at.table, m.Set); !known {
+		u := n.setOf(s.at.table, m.Set)
+		if in, known = u.keys, u.known; !known {
 			return
 		}
 	}
 	switch m.Fields[0].Field {
 	case addressField(s.at.flow.fam, true):
-		list := prefixes(s.at.flow.fam, in)
+		list := n.prefixes(s.at.flow.fam, in)
 		if m.Invert {
 			s.nat.Excluded = append(s.nat.Excluded, texts(list)...)
 			return
@@ -164,7 +176,7 @@ func (s *natScope) take(m netfilter.Match) {
 		s.nat.Sources = append(s.nat.Sources, texts(list)...)
 	case addressField(s.at.flow.fam, false):
 		if !m.Invert {
-			s.dst = append(s.dst, prefixes(s.at.flow.fam, in)...)
+			s.dst = append(s.dst, n.prefixes(s.at.flow.fam, in)...)
 		}
 	case netfilter.OIFName:
 		s.nat.OutInterface = namesText(in, m.Invert)
@@ -199,8 +211,11 @@ func namesText(in []netfilter.Interval, invert bool) string {
 // listedPrefixes bounds how many prefixes of a set are named.
 const listedPrefixes = 100
 
-func prefixes(fam netfilter.Family, in []netfilter.Interval) []netip.Prefix {
+func (n *Node) prefixes(fam netfilter.Family, in []netfilter.Interval) []netip.Prefix {
 	var out []netip.Prefix
+	if !n.spend(prefixCost * len(in)) {
+		return out
+	}
 	for _, i := range in {
 		if p, ok := prefixOf(fam, i); ok {
 			out = append(out, p)
@@ -240,6 +255,9 @@ func texts(list []netip.Prefix) []string {
 func (n *Node) cover(s natScope) {
 	nat, fam := s.nat, s.at.flow.fam
 	nets := n.nets[familyIndex(fam)]
+	if !n.spend(len(s.sources)*len(nets) + len(s.dst)*len(n.attached[familyIndex(fam)]) + len(s.out)) {
+		return
+	}
 	nat.CoversContainers = len(s.sources) == 0
 	for _, p := range s.sources {
 		nat.CoversContainers = nat.CoversContainers || p.Bits() == 0 || overlapsAny(p, nets)

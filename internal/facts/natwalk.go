@@ -31,6 +31,7 @@ type natAt struct {
 // natWalk goes through the nat chains that a flow can reach, each chain once. It follows a jump unless it cannot match, and
 // it ends a chain where a rule matches always.
 type natWalk struct {
+	node   *Node
 	flow   natFlow
 	table  *netfilter.Table
 	visit  visitor
@@ -57,7 +58,7 @@ func (n *Node) walkNAT(flow natFlow, visit visitor) (opaque string) {
 		if t.Dormant || !t.Family.Covers(flow.fam) {
 			continue
 		}
-		w := natWalk{flow: flow, table: t, visit: visit, seen: map[*netfilter.Chain]bool{}, spare: parsedPlain}
+		w := natWalk{node: n, flow: flow, table: t, visit: visit, seen: map[*netfilter.Chain]bool{}, spare: parsedPlain}
 		for _, c := range t.Chains {
 			if c.Base != nil && c.Base.Type == netfilter.NATChain && c.Base.Hook == flow.hook {
 				w.walk(c)
@@ -100,7 +101,11 @@ func (w *natWalk) push(c *netfilter.Chain) {
 
 // rule looks at one rule; true: no packet gets to the rules behind it.
 func (w *natWalk) rule(c *netfilter.Chain, r *netfilter.Rule) (ends bool) {
-	if r.Ops == nil && w.table.Backend.XTables() && !w.worthParsing(r.Text) {
+	if !w.node.spend(4) {
+		w.done = true
+		return true
+	}
+	if r.Ops == nil && w.table.Backend.XTables() && (!w.worthParsing(r.Text) || !w.node.spend(parseCost+len(r.Text))) {
 		return false
 	}
 	ops := xtables.Ops(w.table, r)
@@ -180,9 +185,12 @@ func (w *natWalk) chain(name string) *netfilter.Chain {
 
 // vmap follows the verdicts of a map that the flow can meet.
 func (w *natWalk) vmap(c *netfilter.Chain, r *netfilter.Rule, m netfilter.VMap) {
-	s := w.table.Set(m.Set)
+	s := w.node.setOf(w.table, m.Set).set
 	if s == nil || s.Incomplete != "" || s.Dynamic {
 		w.unsure(c, r, "looks up a verdict map whose content is not known")
+		return
+	}
+	if !w.node.spend(8 * len(s.Elements)) {
 		return
 	}
 	for i := range s.Elements {
@@ -270,7 +278,8 @@ func (w *natWalk) match(m netfilter.Match) certainty {
 	}
 	in, known := m.In, true
 	if m.Set != "" {
-		in, known = keysOf(w.table, m.Set)
+		u := w.node.setOf(w.table, m.Set)
+		in, known = u.keys, u.known
 	}
 	if !known {
 		return maybe
@@ -303,6 +312,9 @@ func (w *natWalk) in(o netfilter.Operand, list []netfilter.Interval) certainty {
 		}
 	}
 	hits := 0
+	if !w.node.spend(len(values) * len(list)) {
+		return maybe
+	}
 	for _, v := range values {
 		if slices.ContainsFunc(list, func(i netfilter.Interval) bool { return i.Contains(v) }) {
 			hits++
@@ -315,21 +327,6 @@ func (w *natWalk) in(o netfilter.Operand, list []netfilter.Interval) certainty {
 		return never
 	}
 	return everytime
-}
-
-// keysOf are the keys of a set that is known whole and has one field.
-func keysOf(t *netfilter.Table, name string) (in []netfilter.Interval, known bool) {
-	s := t.Set(name)
-	if s == nil || s.Incomplete != "" || s.Dynamic || s.CatchAll != nil {
-		return nil, false
-	}
-	for _, e := range s.Elements {
-		if len(e.Key) != 1 {
-			return nil, false
-		}
-		in = append(in, e.Key[0])
-	}
-	return in, true
 }
 
 func otherFamily(fam netfilter.Family) netfilter.Family {

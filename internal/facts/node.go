@@ -26,12 +26,26 @@ type Node struct {
 	path     *packetpath.Evaluator
 	proxy    Fact[string]
 	answers  []packetpath.Answer
+	drops    []packetpath.Drop
+	kinds    *kinds
+
+	named  map[string]*link    // of several of a name the first
+	ports  map[uint32][]*link  // by their master's index
+	usable [2][]netip.Prefix   // see usableAddrs, by familyIndex
+	sets   map[setName]*setUse // looked up in walks of NAT rules
+
+	work     int // what is left of workBudget
+	room     int // what is left of keptAnswers
+	unlisted bool
 }
 
 func newNode(doc *snapshot.Document) *Node {
-	n := &Node{doc: doc, ruleset: doc.Ruleset(), byIndex: map[uint32]*link{}}
-	n.addLinks()
+	n := &Node{
+		doc: doc, ruleset: doc.Ruleset(), work: workBudget, room: keptAnswers,
+		byIndex: map[uint32]*link{}, named: map[string]*link{}, ports: map[uint32][]*link{}, sets: map[setName]*setUse{},
+	}
 	n.unread = n.rulesUnread()
+	n.addLinks()
 	for f, fam := range families {
 		n.nets[f], n.attached[f] = n.containerNetworks(fam), n.attachedNetworks(fam)
 	}

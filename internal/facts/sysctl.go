@@ -22,12 +22,15 @@ var forwardingKeys = map[netfilter.Family]string{
 }
 
 func sysctlFacts(doc *snapshot.Document) map[string]Fact[string] {
-	out := make(map[string]Fact[string], len(doc.Sysctl.Live))
-	for key, v := range doc.Sysctl.Live {
+	out := make(map[string]Fact[string], min(len(doc.Sysctl.Live), mostSysctls))
+	for _, key := range slices.Sorted(maps.Keys(doc.Sysctl.Live)) {
 		if perInterface(key) {
 			continue
 		}
-		out[key] = fact(v)
+		if len(out) == mostSysctls {
+			break // a key that is not there was not collected: no policy takes it for absent
+		}
+		out[key] = fact(doc.Sysctl.Live[key])
 	}
 	return out
 }
@@ -116,13 +119,33 @@ func decidedKeys(doc *snapshot.Document) []string {
 	return keys
 }
 
+// weighable reports whether it can be said within the bounds which assignment decides each key.
+func weighable(keys []string, list []snapshot.Assignment) bool {
+	const patternCost = 200
+	work := len(list)
+	for i := range list {
+		if strings.ContainsAny(list[i].Key, "*?[") {
+			work += patternCost
+		}
+	}
+	return len(list) <= mostPersisted && len(keys)*work <= workBudget
+}
+
 func persistedFacts(doc *snapshot.Document) Persisted {
 	p := Persisted{Effective: map[string]Assignment{}, All: []Assignment{}, Mentions: []Mention{}}
-	for _, m := range doc.Sysctl.Mentions.Or(nil) {
+	for i, m := range doc.Sysctl.Mentions.Or(nil) {
+		if i == mostMentions {
+			break
+		}
 		p.Mentions = append(p.Mentions, Mention{File: m.File, Line: m.Line, Text: m.Text, Dead: strings.Contains(m.Text, "ip_conntrack")})
 	}
 	if doc.Sysctl.Persisted.IsUnreadable() {
 		p.Why, p.Hint = doc.Sysctl.Persisted.Why()
+		return p
+	}
+	keys := decidedKeys(doc)
+	if !weighable(keys, doc.Sysctl.Persisted.Or(nil)) {
+		p.Why = fmt.Sprintf("more than %d assignments, or too many patterns", mostPersisted)
 		return p
 	}
 	p.Known = true
@@ -136,7 +159,7 @@ func persistedFacts(doc *snapshot.Document) Persisted {
 			p.Effective[a.Key] = as
 		}
 	}
-	for _, key := range decidedKeys(doc) {
+	for _, key := range keys {
 		if a, ok := doc.Sysctl.AtBoot(key).Get(); ok {
 			p.Effective[key] = assignment(a)
 		}

@@ -19,12 +19,16 @@ func (n *Node) translation(at natAt) (own bool, to []netip.Prefix) {
 		return true, n.usableAddrs(at.flow.fam)
 	}
 	for _, r := range ranges {
+		if !n.spend(2 * len(n.local)) {
+			return true, nil
+		}
 		for _, l := range n.local {
 			if isFamily(at.flow.fam, l.Addr()) && r.meets(l) {
 				to = append(to, r.of(l))
 			}
 		}
 	}
+	n.spend(prefixCost * len(to))
 	return false, to
 }
 

@@ -70,13 +70,18 @@ func collector(doc *snapshot.Document, name string) *snapshot.Collector {
 // hookUnread holds the tables against the kernel's own list of what is registered: whatever runs there must be in one.
 // Function names: net/ipv4/netfilter/ip_tables.c, ipt_do_table(), and iptable_*.c, up to Linux 6.18.
 func (n *Node) hookUnread() gap {
-	for _, h := range n.doc.NFTables.HookOrder.Or(nil) {
+	order := n.doc.NFTables.HookOrder.Or(nil)
+	if len(order) == 0 {
+		return gap{}
+	}
+	seen := n.chainsSeen()
+	for _, h := range order {
 		legacy := strings.Contains(h.Function, "ipt_do_table") || strings.Contains(h.Function, "ip6t_do_table") ||
 			strings.HasPrefix(h.Function, "iptable_") || strings.HasPrefix(h.Function, "ip6table_")
 		switch {
-		case h.Table != "" && !n.hasChain(h):
+		case h.Table != "" && !seen[chainName{h.TableFamily, h.Table, h.Chain}] && !seen[chainName{h.TableFamily, h.Table, anyChain}]:
 			return gap{why: fmt.Sprintf("the kernel runs chain %s of nf_tables table %s, which no reader saw", h.Chain, h.Table)}
-		case h.Table == "" && legacy && !n.hasLegacy(h):
+		case h.Table == "" && legacy && !seen[chainName{h.Family, "", legacyTable}]:
 			return gap{
 				fmt.Sprintf("the kernel runs an iptables-legacy table at the %s %s hook, which no reader saw", h.Family, h.Hook),
 				"install the iptables-legacy tools",
@@ -86,23 +91,37 @@ func (n *Node) hookUnread() gap {
 	return gap{}
 }
 
-func (n *Node) hasChain(h snapshot.HookEntry) bool {
-	for _, t := range n.ruleset.Tables {
-		if t.Name == h.Table && t.Backend != netfilter.Legacy && (t.Family == h.TableFamily || h.TableFamily == "") &&
-			(t.Incomplete != "" || t.Chain(h.Chain) != nil) {
-			return true
-		}
-	}
-	return false
+// chainName is a chain of nf_tables, by its table's family, which the kernel's list may lack.
+type chainName struct {
+	family       netfilter.Family
+	table, chain string
 }
 
-func (n *Node) hasLegacy(h snapshot.HookEntry) bool {
+// No chain has such a name: of a table that was read in part any chain may be there; a family has a legacy table.
+const (
+	anyChain    = "\x00any"
+	legacyTable = "\x00legacy"
+)
+
+// chainsSeen are the chains that readers saw and that the kernel can run by itself.
+func (n *Node) chainsSeen() map[chainName]bool {
+	seen := map[chainName]bool{}
 	for _, t := range n.ruleset.Tables {
-		if t.Backend == netfilter.Legacy && t.Family == h.Family {
-			return true
+		if t.Backend == netfilter.Legacy {
+			seen[chainName{t.Family, "", legacyTable}] = true
+			continue
+		}
+		add := func(chain string) {
+			seen[chainName{t.Family, t.Name, chain}], seen[chainName{"", t.Name, chain}] = true, true
+		}
+		if t.Incomplete != "" {
+			add(anyChain)
+		}
+		for _, c := range t.Chains {
+			add(c.Name)
 		}
 	}
-	return false
+	return seen
 }
 
 // natUnread says which NAT rules of the family were not read and why; empty when all were. A legacy table has NAT rules

@@ -11,7 +11,7 @@ import (
 type uplink struct {
 	*link
 	ways  []*link        // the links that packets leave by under this name: itself, or the ports of a VRF
-	addrs []netip.Prefix // the node's own addresses that their sources are translated to
+	addrs []netip.Prefix // the node's own addresses that their sources are translated to; not to be written
 }
 
 // mayLeaveBy reports whether flows to the outside can leave by the link: it carries a default route, or it has an address
@@ -36,11 +36,15 @@ func (n *Node) candidates(fam netfilter.Family) []uplink {
 		if !n.mayLeaveBy(&n.links[i], fam) {
 			continue
 		}
-		u := n.uplinkBy(&n.links[i], fam)
-		if seen[u.link] || len(u.addrs) == 0 {
+		l := n.standsFor(&n.links[i])
+		if seen[l] {
 			continue
 		}
-		seen[u.link] = true
+		seen[l] = true
+		u := n.uplinkBy(l, fam)
+		if len(u.addrs) == 0 {
+			continue
+		}
 		if slices.ContainsFunc(u.ways, func(l *link) bool { return l.defaults[familyIndex(fam)] }) {
 			with = append(with, u)
 		} else {
@@ -50,16 +54,23 @@ func (n *Node) candidates(fam netfilter.Family) []uplink {
 	return append(with, without...)
 }
 
-// uplinkBy is the uplink that the link is, or is a port of. A VRF stands for its ports: INPUT sees the packet come in by the
+// standsFor is the link that packets of a link come in by.
+func (n *Node) standsFor(l *link) *link {
+	if m := n.byIndex[l.Master]; m != nil && m.Kind == "vrf" {
+		return m
+	}
+	return l
+}
+
+// uplinkBy is the uplink that the link is, with its ports where it has some. A VRF stands for its ports: INPUT sees the packet come in by the
 // VRF. Source: drivers/net/vrf.c, vrf_ip_rcv(), Linux 6.18; read, not measured.
 func (n *Node) uplinkBy(l *link, fam netfilter.Family) uplink {
-	if m := n.byIndex[l.Master]; m != nil && m.Kind == "vrf" {
-		l = m
-	}
-	u := uplink{link: l, ways: []*link{l}, addrs: slices.Clone(l.usableAddrs(fam))}
-	for i := range n.links {
-		if p := &n.links[i]; l.Kind == "vrf" && p.Master == l.Index && n.mayLeaveBy(p, fam) {
-			u.ways, u.addrs = append(u.ways, p), append(u.addrs, p.usableAddrs(fam)...)
+	u := uplink{link: l, ways: []*link{l}, addrs: l.usableAddrs(fam)}
+	if l.Kind == "vrf" {
+		for _, p := range n.ports[l.Index] {
+			if n.mayLeaveBy(p, fam) {
+				u.ways, u.addrs = append(u.ways, p), append(u.addrs, p.usableAddrs(fam)...)
+			}
 		}
 	}
 	if len(u.addrs) == 0 {
@@ -77,14 +88,25 @@ func (n *Node) uplinks(fam netfilter.Family) []uplink {
 	all := n.candidates(fam)
 	s := n.snats[familyIndex(fam)]
 	if why, _ := n.natUnread(fam); why == "" && s.opaque == "" && s.count > 0 && s.count <= filteredRules {
-		if by := n.translated(all, fam); len(by) > 0 {
+		if by := n.translated(all, fam); len(by) > 0 && n.work >= 0 {
 			return by
 		}
 	}
 	for i := range all {
-		all[i].addrs = sorted(append(all[i].addrs, s.to...))
+		all[i].addrs = n.join(all[i].addrs, s.to)
 	}
 	return all
+}
+
+// join is the union of two lists of addresses.
+func (n *Node) join(a, b []netip.Prefix) []netip.Prefix {
+	if len(b) == 0 && n.spend(len(a)/4) && strictlySorted(a) {
+		return a
+	}
+	if !n.spend(8 * (len(a) + len(b))) {
+		return a
+	}
+	return sorted(slices.Concat(a, b))
 }
 
 // translated are the uplinks that some source NAT rule applies to, each with what its own rules translate to.
@@ -92,11 +114,12 @@ func (n *Node) translated(all []uplink, fam netfilter.Family) []uplink {
 	var out []uplink
 	for _, u := range all {
 		s := n.sourceNAT(natFlow{fam: fam, hook: netfilter.Postrouting, out: u.ways})
-		addrs := s.to
 		if s.own {
-			addrs = append(addrs, u.addrs...)
+			u.addrs = n.join(u.addrs, s.to)
+		} else {
+			u.addrs = s.to
 		}
-		if u.addrs = sorted(addrs); len(u.addrs) > 0 {
+		if len(u.addrs) > 0 {
 			out = append(out, u)
 		}
 	}
@@ -107,7 +130,7 @@ func (n *Node) uplinkFacts() []Uplink {
 	out := []Uplink{}
 	at := map[string]int{}
 	for f, fam := range families {
-		for _, l := range n.ups[f] {
+		for _, l := range n.ups[f][:min(len(n.ups[f]), mostUplinks+1)] {
 			i, ok := at[l.Name]
 			if !ok {
 				i = len(out)
