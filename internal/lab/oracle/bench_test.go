@@ -22,6 +22,7 @@ func BenchmarkRulesets(b *testing.B) {
 	for i, backend := range []string{"legacy", "nftables", "iptables-nft"} { // of seeds 0, 1, 2 modulo 7: see oracle.Generate
 		b.Run(backend, func(b *testing.B) {
 			var next, worker atomic.Uint64
+			run := drawn(us, (*tally).runCase)
 			b.SetParallelism(*workers / runtime.GOMAXPROCS(0))
 			spent := processorTime(b)
 			b.RunParallel(func(pb *testing.PB) {
@@ -29,7 +30,7 @@ func BenchmarkRulesets(b *testing.B) {
 				bs := &benches{cpu: int(worker.Add(1))}
 				defer bs.close()
 				for pb.Next() {
-					if err := random(us)(&own, bs, 7*next.Add(1)+uint64(i)); err != nil {
+					if err := run(&own, bs, 7*next.Add(1)+uint64(i)); err != nil {
 						b.Error(err)
 					}
 				}

@@ -9,14 +9,11 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/ctaudit/ctaudit/internal/facts"
 	"github.com/ctaudit/ctaudit/internal/lab"
-	"github.com/ctaudit/ctaudit/internal/lab/labtest"
 	"github.com/ctaudit/ctaudit/internal/lab/oracle"
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 	"github.com/ctaudit/ctaudit/internal/packetpath"
@@ -280,61 +277,6 @@ func (t *tally) report(tt *testing.T) {
 	}
 }
 
-// generated runs the case of a seed.
-type generated func(total *tally, bs *benches, seed uint64) error
-
-// soak runs cases from many workers: most of a case's time is waiting for the kernel to commit (RCU). It ends at the
-// deadline, or when several cases have failed.
-func soak(t *testing.T, run generated) {
-	var (
-		next     atomic.Uint64
-		failures atomic.Int32
-		mu       sync.Mutex
-		total    tally
-		wg       sync.WaitGroup
-	)
-	deadline := time.Now().Add(*duration)
-	next.Store(*seed)
-	for worker := range *workers {
-		wg.Go(func() {
-			var own tally
-			bs := &benches{cpu: worker}
-			defer bs.close()
-			for time.Now().Before(deadline) && failures.Load() < 5 {
-				s := next.Add(1) - 1
-				if *only && s != *seed {
-					break
-				}
-				if err := run(&own, bs, s); err != nil {
-					failures.Add(1)
-					t.Errorf("replay with -oracle.seed=%d -oracle.only:\n%v", s, err)
-				}
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			total.add(&own)
-		})
-	}
-	wg.Wait()
-	if !*only {
-		total.report(t)
-	}
-}
-
-// random runs a generated case for question A or B on one of the worker's benches.
-func random(us [2]oracle.Universe) generated {
-	return func(total *tally, bs *benches, s uint64) error {
-		u := us[s/7%2]
-		c := oracle.Generate(s, u)
-		b, err := bs.take(c)
-		if err != nil {
-			return err
-		}
-		err = total.runCase(b, c, u)
-		return errors.Join(err, b.kept.Clear())
-	}
-}
-
 // universes are those of both families.
 func universes(through bool) (us [2]oracle.Universe, err error) {
 	b, err := lab.NewBench()
@@ -351,14 +293,13 @@ func universes(through bool) (us [2]oracle.Universe, err error) {
 
 // The evaluator must foretell what the kernel does to every segment, for rulesets that nobody would write.
 func TestRandomRulesetsAgreeWithTheKernel(t *testing.T) {
-	labtest.Require(t, "root", "netns", "afpacket", "nft", "iptables", "iptables-legacy")
-	for _, through := range []bool{false, true} {
-		t.Run(map[bool]string{false: "A", true: "B"}[through], func(t *testing.T) {
-			us, err := universes(through)
-			if err != nil {
-				t.Fatal(err)
-			}
-			soak(t, random(us))
-		})
-	}
+	bothQuestions(t, func(t *testing.T, us [2]oracle.Universe) {
+		deadline := time.Now().Add(*duration)
+		c := campaign{run: drawn(us, (*tally).runCase), replay: "-oracle.only", more: func(s uint64) bool {
+			return time.Now().Before(deadline) && (!*only || s == *seed)
+		}}
+		if total := c.soak(t); !*only {
+			total.report(t)
+		}
+	})
 }

@@ -2,13 +2,10 @@ package oracle_test
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"regexp"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,7 +17,6 @@ import (
 	"github.com/ctaudit/ctaudit/internal/host"
 	"github.com/ctaudit/ctaudit/internal/host/hosttest"
 	"github.com/ctaudit/ctaudit/internal/lab"
-	"github.com/ctaudit/ctaudit/internal/lab/labtest"
 	"github.com/ctaudit/ctaudit/internal/lab/oracle"
 	"github.com/ctaudit/ctaudit/internal/netfilter"
 	"github.com/ctaudit/ctaudit/internal/snapshot"
@@ -60,54 +56,10 @@ func unsaid() cmp.Options {
 
 // Both readers, netlink and text, must give the same ruleset, and what is read as text no verdict that the kernel contradicts.
 func TestTextGivesTheSameRuleset(t *testing.T) {
-	labtest.Require(t, "root", "netns", "afpacket", "nft", "iptables", "iptables-legacy")
-	for _, through := range []bool{false, true} {
-		t.Run(map[bool]string{false: "A", true: "B"}[through], func(t *testing.T) {
-			us, err := universes(through)
-			if err != nil {
-				t.Fatal(err)
-			}
-			bothReaders(t, us)
-		})
-	}
-}
-
-// bothReaders runs the seeds from many workers, like soak.
-func bothReaders(t *testing.T, us [2]oracle.Universe) {
-	var (
-		next  atomic.Uint64
-		mu    sync.Mutex
-		total tally
-		wg    sync.WaitGroup
-	)
-	next.Store(*seed)
-	for worker := range *workers {
-		wg.Go(func() {
-			var own tally
-			bs := &benches{cpu: worker}
-			defer bs.close()
-			for s := next.Add(1) - 1; s < *seed+*textCases && !t.Failed(); s = next.Add(1) - 1 {
-				if err := own.readCase(bs, us, s); err != nil {
-					t.Errorf("replay with -oracle.seed=%d -oracle.text=1:\n%v", s, err)
-				}
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			total.add(&own)
-		})
-	}
-	wg.Wait()
-	total.report(t)
-}
-
-func (t *tally) readCase(bs *benches, us [2]oracle.Universe, s uint64) error {
-	u := us[s/7%2]
-	c := oracle.Generate(s, u)
-	b, err := bs.take(c)
-	if err != nil {
-		return err
-	}
-	return errors.Join(t.bothWays(b, c, u), b.kept.Clear())
+	bothQuestions(t, func(t *testing.T, us [2]oracle.Universe) {
+		more := func(s uint64) bool { return s < *seed+*textCases }
+		campaign{run: drawn(us, (*tally).bothWays), replay: "-oracle.text=1", more: more}.soak(t).report(t)
+	})
 }
 
 func (t *tally) bothWays(b *workbench, c oracle.Case, u oracle.Universe) error {
