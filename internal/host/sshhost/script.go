@@ -93,12 +93,14 @@ func compose(reader Reader, req host.Request, nonce string, script func(host.Req
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // pushScript is one compound command, so the shell has read it to its end before the program comes on the same standard
-// input, which is sent only once the machine's kind is told. The program is written where a program may run, in a folder
-// that nobody else may enter, checked, opened, and removed before it is started; the trap removes it when something goes
-// wrong before that.
+// input, which is sent only once the machine's kind is told. Where the program is written, one may run, and nobody else may enter.
+// Its file is opened and removed before anything is in it, so that however this ends (a cut connection, a killed shell), nothing
+// stays. Without /proc it has a name until the end, and the trap removes it. A connection that dies without a word holds up
+// cat; a quarter of an hour is more than a program takes that arrives at all. (busybox's timeout, which knows no --version, would
+// keep the file open, and the kernel starts no program that somebody may write to.)
 const pushScript = `{
 printf '\nctaudit-shell %%s\nctaudit-machine %%s\n' %s "$(uname -m)"
-read -r sum || exit 90
+read -r sum size || exit 90
 umask 077
 d=
 trap 'test -z "$d" || rm -rf "$d"' EXIT
@@ -107,23 +109,29 @@ for p in /run /dev/shm /tmp "$HOME"; do
 	[ -d "$p" ] && [ -w "$p" ] || continue
 	d=$p/ctaudit.%s
 	mkdir -m 700 "$d" 2>/dev/null || { d=; continue; }
-	printf '#!/bin/sh\nexit 0\n' >"$d/x" && chmod 700 "$d/x" && "$d/x" 2>/dev/null && break
+	printf '#!/bin/sh\nexit 0\n' >"$d/c" && chmod 700 "$d/c" && "$d/c" 2>/dev/null && break
 	rm -rf "$d"
 	d=
 done
 [ -n "$d" ] || { echo 'no folder to run a program from: tried /run, /dev/shm, /tmp and the home' >&2; exit 92; }
-cat >"$d/c" || exit 93
-if command -v sha256sum >/dev/null 2>&1; then
-	have=$(sha256sum <"$d/c")
-	[ "${have%%%% *}" = "$sum" ] || { echo 'the collector did not arrive whole' >&2; exit 94; }
-fi
-chmod 500 "$d/c"
 c=$d/c
-if exec 9<"$d/c" && [ -x /proc/self/fd/9 ]; then
+exec 8>"$c" 9<"$c"
+if [ -x /proc/self/fd/9 ]; then
 	c=/proc/self/fd/9
 	rm -rf "$d"
 	d=
 fi
+limit=
+if timeout --version >/dev/null 2>&1; then limit='timeout 900'; fi
+$limit cat >&8 || exit 93
+exec 8>&-
+whole=
+if [ "$(wc -c <"$c")" -eq "$size" ]; then whole=yes; fi
+if command -v sha256sum >/dev/null 2>&1; then
+	have=$(sha256sum <"$c")
+	[ "${have%%%% *}" = "$sum" ] || whole=
+fi
+[ -n "$whole" ] || { echo 'the collector did not arrive whole' >&2; exit 94; }
 printf %%s %s | "$c"
 exit
 }
@@ -166,7 +174,7 @@ func (k *talk) push(ctx context.Context, out *bufio.Reader) error {
 	if p.err != nil {
 		return &Error{Stage: StageRead, Err: p.err}
 	}
-	if _, err = k.sh.in.Write([]byte(p.sum + "\n")); err == nil {
+	if _, err = fmt.Fprintf(k.sh.in, "%s %d\n", p.sum, len(p.text)); err == nil {
 		_, err = k.sh.in.Write(p.text)
 	}
 	if err == nil {
