@@ -41,6 +41,7 @@ func probes() map[string]probe {
 		"xmllint":         programs("xmllint"),
 		"sshd":            programs("sshd", "ssh", "ssh-agent", "ssh-add", "ssh-keygen", "unshare"),
 		"ssh":             programs("ssh"),
+		"overlay":         overlay,
 		"ansible":         programs("ansible", "ansible-inventory", "/usr/bin/python3"),
 		"sudo":            programs("sudo"),
 		"doas":            programs("doas"),
@@ -152,4 +153,14 @@ func afpacket() error {
 		}
 		return unix.Close(fd)
 	})
+}
+
+// overlay lays one file system over another, in a mount namespace that ends with the attempt.
+func overlay() error {
+	const script = `mount -t tmpfs none /mnt && mkdir /mnt/u /mnt/w /mnt/m && mount -t overlay -o lowerdir=/etc,upperdir=/mnt/u,workdir=/mnt/w none /mnt/m`
+	out, err := exec.Command("unshare", "--mount", "sh", "-c", script).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("no overlay file system: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
 }
