@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ctaudit/ctaudit/fleet"
 	"github.com/ctaudit/ctaudit/fleet/journal"
@@ -64,7 +65,9 @@ func (a *app) openJournal(ff *fleetFlags, all []fleet.Target, controls []report.
 }
 
 func (ff *fleetFlags) header(all []fleet.Target, controls []report.Control) (journal.Header, error) {
-	h := journal.Header{Tool: toolName(), Options: map[string]string{}, Shard: ff.shardOf.String(), Hosts: []string{}}
+	h := journal.Header{
+		Tool: toolName(), Options: map[string]string{}, Shard: ff.shardOf.String(), Hosts: []string{}, Begun: time.Now().UTC().Truncate(time.Second),
+	}
 	for _, t := range all {
 		h.Hosts = append(h.Hosts, t.Name)
 	}
@@ -125,6 +128,7 @@ func (a *app) resume(ff *fleetFlags, h journal.Header) (*journal.Journal, error)
 				"name another --journal, or go on all the same with --resume-anyway"), j.Close())
 		}
 		a.say("warning: journal %s: %s", ff.journal, strings.Join(changed, "; "))
+		h.Begun = j.Header().Begun
 		if err := j.Rehead(h); err != nil {
 			return nil, errors.Join(err, j.Close())
 		}

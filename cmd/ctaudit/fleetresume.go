@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -46,6 +47,22 @@ func (r *fleetRun) todo(targets []fleet.Target) []fleet.Target {
 		}
 	}
 	return out
+}
+
+// sayResumed says what is not audited now, and since when it may be known: a job that always resumes one journal audits nothing any more.
+func (r *fleetRun) sayResumed(todo, all int) {
+	if todo == all {
+		return
+	}
+	s := "journal " + r.journal.Path()
+	if begun := r.journal.Header().Begun; !begun.IsZero() {
+		s += ", begun " + begun.Format("2006-01-02 15:04 UTC")
+	}
+	s += fmt.Sprintf(": %d of %s are not audited again", all-todo, count(all, "host"))
+	if todo == 0 {
+		s = "warning: " + s + "\nhint: name another --journal for a new audit"
+	}
+	r.say("%s", s)
 }
 
 // atOnce is how many lines are written together: they share one fsync.

@@ -92,6 +92,7 @@ func (r *fleetRun) all(ctx context.Context, targets []fleet.Target) error {
 	ctx, r.stop = context.WithCancelCause(ctx)
 	defer r.stop(nil)
 	todo := r.todo(targets)
+	r.sayResumed(len(todo), len(targets))
 	if err := r.forgetMoved(todo); err != nil {
 		return errors.Join(unwritten(withHint(err, r.roomHint())), r.reach.close())
 	}

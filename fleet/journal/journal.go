@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,6 +38,7 @@ type Header struct {
 	Options   map[string]string `json:"options"`         // those that change what an entry says
 	Shard     string            `json:"shard,omitempty"` // "3/8"; empty: all of the inventory
 	Hosts     []string          `json:"hosts"`           // whom this run is asked for, sorted
+	Begun     time.Time         `json:"begun,omitzero"`  // by the first run
 	Head      json.RawMessage   `json:"head,omitempty"`  // what else a reader of the entries needs
 }
 
@@ -95,6 +97,9 @@ type place struct {
 // ErrExists is that there is a journal already where a new one was to be.
 var ErrExists = errors.New("the journal exists already")
 
+// ErrNoFile is that the path leads to a device, a pipe or the like.
+var ErrNoFile = errors.New("a journal has to be a file")
+
 // ErrInUse is that another run holds the journal.
 var ErrInUse = errors.New("in use by another run")
 
@@ -120,7 +125,10 @@ func (j *Journal) begin(h Header) error {
 	if err != nil {
 		return err
 	}
-	if info.Size() > 0 || !info.Mode().IsRegular() {
+	if !info.Mode().IsRegular() {
+		return ErrNoFile
+	}
+	if info.Size() > 0 {
 		return ErrExists
 	}
 	if err := j.file.Chmod(0o600); err != nil { // it may have been there, empty, for others to read
@@ -172,6 +180,9 @@ func Resume(path string, h Header) (*Journal, error) {
 func (j *Journal) reopen(h Header) error {
 	if err := lock(j.file, unix.LOCK_EX); err != nil {
 		return err
+	}
+	if info, err := j.file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return errors.Join(err, ErrNoFile)
 	}
 	if err := j.scan(); err != nil {
 		return err

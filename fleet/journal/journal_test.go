@@ -99,6 +99,11 @@ func TestRoundTrip(t *testing.T) {
 
 func TestRefuses(t *testing.T) {
 	path := create(t, entry("a", 1))
+	for name, open := range map[string]func(string, Header) (*Journal, error){"create": Create, "resume": Resume} {
+		if _, err := open(os.DevNull, header()); !errors.Is(err, ErrNoFile) {
+			t.Errorf("%s a device: %v", name, err)
+		}
+	}
 	if _, err := Create(path, header()); !errors.Is(err, ErrExists) {
 		t.Errorf("create over a journal: %v", err)
 	}
