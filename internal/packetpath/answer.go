@@ -161,9 +161,11 @@ func (e *Evaluator) judge(s *setup, leaves []leaf) (Answer, []settled) {
 	if d := deciding(all); d != nil {
 		a.decided(s, d)
 	}
+	s.texts = map[textKey]string{}
 	for i := range all {
 		a.Outcomes = append(a.Outcomes, all[i].outcome(s))
 	}
+	s.texts = nil
 	return a, all
 }
 

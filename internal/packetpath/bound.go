@@ -38,6 +38,9 @@ const shadowBudget = 500_000
 // thousands of one. It is a node's.
 const compileBudget = 2_000_000
 
+// mostRules is how many rules of a node may be compiled, some 1.5 KB each; a run of rules that differ in one value is one.
+const mostRules = 150_000
+
 // waysBudget bounds the search for the ways to all drops of a node, in chains visited and rules named.
 const waysBudget = 2_000_000
 
@@ -56,13 +59,14 @@ type meter struct {
 	node        int
 	compileLeft int
 	waysLeft    int
+	rulesLeft   int             // that may still be compiled
 	blind       bool            // drops were left out
 	poll        int             // steps until stop is looked at
 	stop        <-chan struct{} // nobody waits for an answer any more; nil: somebody does
 }
 
 func newMeter() meter {
-	return meter{node: nodeBudget, compileLeft: compileBudget, waysLeft: waysBudget}
+	return meter{node: nodeBudget, compileLeft: compileBudget, waysLeft: waysBudget, rulesLeft: mostRules}
 }
 
 // begin gives a question what it may use, of which its making took some already, and returns what ends it.

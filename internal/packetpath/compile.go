@@ -89,15 +89,20 @@ func (e *Evaluator) compile(t *netfilter.Table, name string) *cchain {
 		return nil
 	}
 	out := &cchain{chain: ch, table: t}
-	e.chains[key] = out
 	comp := compiler{e: e, table: t}
 	for i := 0; i < len(ch.Rules); {
+		if e.rulesLeft-len(out.rules) <= 0 {
+			e.left, e.rulesLeft = -1, 0 // as if the budget had ended here
+			return &cchain{chain: ch, table: t}
+		}
 		r, n := comp.run(ch.Rules[i:])
 		if r != nil {
 			out.rules = comp.join(out.rules, r)
 		}
 		i += n
 	}
+	e.rulesLeft -= len(out.rules)
+	e.chains[key] = out
 	for _, r := range out.rules {
 		r.close()
 	}

@@ -3,6 +3,7 @@ package packetpath
 import (
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -233,5 +234,37 @@ func TestFold(t *testing.T) {
 		if o.Contains(o.Witness) || !strings.Contains(o.Region, "regions, the first: ") {
 			t.Errorf("%+v", o)
 		}
+	}
+}
+
+// TestMostRules: a chain that is too long to be compiled is not known, for this question and for the next ones; shorter ones are.
+func TestMostRules(t *testing.T) {
+	rule := func(i int) string {
+		return fmt.Sprintf("-p tcp -m tcp --sport %d --dport %d -j MARK --set-xmark 0x%x", i%60000, i/7%60000, i)
+	}
+	for n, want := range map[int]Verdict{mostRules + 1: Depends, 1000: Dropped} {
+		node := inputRules(n, rule)
+		in := node.Ruleset.Tables[0].Chains[0]
+		drop := &netfilter.Rule{Number: 1, Text: "-m conntrack --ctstate INVALID -j DROP"}
+		in.Rules = append([]*netfilter.Rule{drop}, in.Rules...)
+		e := Compile(node)
+		for range 2 {
+			a, err := e.Evaluate(askIP)
+			if err != nil || a.Verdict != want || want == Depends && !slices.Contains(a.DependsOn, TooComplex) {
+				t.Errorf("%d rules: %s %q %v", n, a.Verdict, a.DependsOn, err)
+			}
+		}
+	}
+}
+
+// TestTextsOfLargeSets: outcomes whose classes share a large set share its words, too.
+func TestTextsOfLargeSets(t *testing.T) {
+	node := testNode(sharedSet(20_000, 2_000, false)...)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	a, err := Evaluate(node, askIP)
+	runtime.ReadMemStats(&after)
+	if mib := (after.TotalAlloc - before.TotalAlloc) >> 20; err != nil || len(a.Outcomes) < 2 || mib > 1200 {
+		t.Errorf("%d outcomes, %d MiB, %v", len(a.Outcomes), mib, err)
 	}
 }

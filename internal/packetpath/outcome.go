@@ -148,7 +148,7 @@ func boxText(s *setup, set *[nDims]ivset, flags flagSet) []string {
 		if equalSets(set[d], s.start.set[d]) {
 			continue
 		}
-		parts = append(parts, dimText(s, d, set[d]))
+		parts = append(parts, s.textOf(d, set[d], false))
 	}
 	if flags != s.start.flags {
 		parts = append(parts, flagSetText(s, flags))
@@ -159,7 +159,7 @@ func boxText(s *setup, set *[nDims]ivset, flags flagSet) []string {
 func cutText(s *setup, b *box) string {
 	var parts []string
 	for _, a := range b.atoms {
-		parts = append(parts, dimText(s, a.dim, intersect(a.set, s.start.set[a.dim])))
+		parts = append(parts, s.textOf(a.dim, a.set, true))
 	}
 	if b.hasFlags {
 		parts = append(parts, flagSetText(s, b.flags.and(s.start.flags)))
@@ -185,6 +185,33 @@ func flagList(list []uint8) string {
 		out = append(out, FlagsText(b))
 	}
 	return strings.Join(out, " | ")
+}
+
+// textKey is a large set of a dimension, as it is or as far as the question has it.
+type textKey struct {
+	setKey
+	dim dim
+	cut bool
+}
+
+// textOf is dimText, made once for a large set: classes share them. Of a cut only what the question has is written.
+func (s *setup) textOf(d dim, set ivset, cut bool) string {
+	key := textKey{dim: d, cut: cut}
+	if len(set) >= 16 {
+		key.setKey = setKey{&set[0], len(set)}
+		if text, ok := s.texts[key]; ok {
+			return text
+		}
+	}
+	in := set
+	if cut {
+		in = intersect(set, s.start.set[d])
+	}
+	text := dimText(s, d, in)
+	if key.n > 0 {
+		s.texts[key] = text
+	}
+	return text
 }
 
 // dimText writes a dimension's values, or what is left out where that is shorter.

@@ -23,6 +23,7 @@ type setup struct {
 	lists        map[stage][]*baseChain
 	blurred      []string // conditions that the last walk did not keep apart
 	weight       int      // what it took to make it ready, in steps
+	texts        map[textKey]string
 }
 
 func (e *Evaluator) setup(q Query) (*setup, error) {
