@@ -21,6 +21,9 @@ const (
 	maxFileSize = 1 << 20
 )
 
+// embeddedSource is where the controls of this build come from (report.Control.Source).
+const embeddedSource = "embedded"
+
 // module is one Rego file, parsed.
 type module struct {
 	file   string
@@ -50,7 +53,7 @@ func embedded(caps *ast.Capabilities) ([]*module, error) {
 		if err != nil {
 			return err
 		}
-		m.source = "embedded"
+		m.source = embeddedSource
 		if m.id != "" {
 			help, err := fs.ReadFile(files, path.Join(path.Dir(name), "README.md"))
 			if err != nil {

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"github.com/ctaudit/ctaudit/internal/facts"
@@ -41,7 +41,9 @@ type Engine struct {
 	controls []report.Control
 	user     []report.Control // those that came from Options.Dir
 	compiler *ast.Compiler
-	query    rego.PreparedEvalQuery
+	store    storage.Store
+	values   *converter
+	all      query // for every control's results
 	timeout  time.Duration
 	memory   uint64 // bytes that one evaluation with the user's policies may add to the heap
 	userDir  string
@@ -55,7 +57,7 @@ func Load(opts Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("internal error: load policies: %w", err)
 	}
-	e := &Engine{timeout: embeddedTimeout, memory: maxMemory, userDir: opts.Dir}
+	e := &Engine{store: noData(), values: newConverter(), timeout: embeddedTimeout, memory: maxMemory, userDir: opts.Dir}
 	if opts.Dir != "" {
 		e.timeout = cmp.Or(opts.Timeout, DefaultTimeout)
 		user, err := userModules(opts.Dir, caps)
@@ -101,7 +103,7 @@ func (e *Engine) compile(modules []*module, caps *ast.Capabilities) error {
 		return explain(e.compiler.Errors)
 	}
 	var err error
-	e.query, err = e.prepare("data.ctaudit.results")
+	e.all, err = e.ask(e.controls)
 	return err
 }
 
@@ -127,10 +129,6 @@ var provenStages = [...]ast.StageID{
 	ast.StageBuildRequiredCapabilities,
 }
 
-func (e *Engine) prepare(query string) (rego.PreparedEvalQuery, error) {
-	return rego.New(rego.Query(query), rego.Compiler(e.compiler), rego.StrictBuiltinErrors(true)).PrepareForEval(context.Background())
-}
-
 // Controls returns the controls, by id.
 func (e *Engine) Controls() []report.Control { return slices.Clone(e.controls) }
 
@@ -141,13 +139,13 @@ func (e *Engine) Evaluate(ctx context.Context, f facts.Facts) ([]report.Result, 
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("evaluate policies: %w", ctx.Err())
 	}
-	input := toValue(reflect.ValueOf(f))
+	input := e.values.term(reflect.ValueOf(f))
 	limited, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
 	if len(e.user) > 0 {
 		limited = withMemoryLimit(limited, e.memory)
 	}
-	v, err := eval(limited, e.query, input)
+	answers, err := e.answer(limited, e.all, input)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("evaluate policies: %w", ctx.Err())
@@ -161,30 +159,19 @@ func (e *Engine) Evaluate(ctx context.Context, f facts.Facts) ([]report.Result, 
 		}
 		return nil, fmt.Errorf("evaluate policies: %w", explainEval(err))
 	}
-	return e.decode(f.Host, v)
-}
-
-func eval(ctx context.Context, q rego.PreparedEvalQuery, input ast.Value) (any, error) {
-	set, err := q.Eval(ctx, rego.EvalParsedInput(input))
-	if err != nil {
-		return nil, err
-	}
-	if len(set) != 1 {
-		return nil, errors.New("internal error: no results at all")
-	}
-	return set[0].Expressions[0].Value, nil
+	return e.decode(f.Host, answers)
 }
 
 // blame finds the user's control that did not end in time, by running each alone with half the time.
-func (e *Engine) blame(ctx context.Context, input ast.Value) error {
+func (e *Engine) blame(ctx context.Context, input *ast.Term) error {
 	for _, c := range e.user {
-		q, err := e.prepare(fmt.Sprintf("data.control.%s[%q].results", c.Area, c.ID))
+		q, err := e.ask([]report.Control{c})
 		if err != nil {
 			return err
 		}
 		limited, cancel := context.WithTimeout(ctx, e.timeout/2)
 		limited = withMemoryLimit(limited, e.memory)
-		_, err = q.Eval(limited, rego.EvalParsedInput(input))
+		_, err = e.answer(limited, q, input)
 		late := limited.Err() != nil
 		cancel()
 		if late {

@@ -8,12 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/rego"
 
 	"github.com/ctaudit/ctaudit/internal/facts"
 	"github.com/ctaudit/ctaudit/internal/report"
@@ -131,6 +133,7 @@ func render(results []report.Result) string {
 
 // TestFactsConvertAsJSON compares the direct conversion with the way through JSON text.
 func TestFactsConvertAsJSON(t *testing.T) {
+	values := newConverter()
 	for _, name := range nodes(t) {
 		f := readFacts(t, name)
 		text, err := json.Marshal(f)
@@ -141,7 +144,7 @@ func TestFactsConvertAsJSON(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := toValue(reflect.ValueOf(f))
+		got := values.term(reflect.ValueOf(f)).Value
 		if diff := cmp.Diff(plain(t, want), plain(t, got)); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
@@ -179,7 +182,7 @@ func plain(t *testing.T, v ast.Value) any {
 
 // TestNilListsAreEmpty: a policy never meets null where the contract says list, and zero facts are judged too.
 func TestNilListsAreEmpty(t *testing.T) {
-	obj := toValue(reflect.ValueOf(facts.Facts{})).(ast.Object)
+	obj := newConverter().term(reflect.ValueOf(facts.Facts{})).Value.(ast.Object)
 	for _, name := range []string{"exposure", "drops", "containers", "uplinks", "missing"} {
 		if list, ok := obj.Get(ast.StringTerm(name)).Value.(*ast.Array); !ok || list.Len() != 0 {
 			t.Errorf("%s is %v", name, obj.Get(ast.StringTerm(name)))
@@ -284,5 +287,65 @@ func TestUndecidedExposureIsNoPass(t *testing.T) {
 	}
 	if before == 0 {
 		t.Error("no result says why it is unknown")
+	}
+}
+
+// TestKeptTermsAreBounded: nodes that share nothing, and one with long texts, neither fill memory nor get another's values.
+func TestKeptTermsAreBounded(t *testing.T) {
+	values := newConverter()
+	for i := range 2 * maxKept {
+		f := facts.Facts{Sysctl: map[string]facts.Fact[string]{
+			fmt.Sprintf("net.key%d", i):                 {Known: true, Value: fmt.Sprint(i)},
+			strings.Repeat("k", maxKeptText+1):          {Known: true, Value: strings.Repeat("v", i)},
+			"net.netfilter.nf_conntrack_tcp_be_liberal": {Why: fmt.Sprint("why ", i%2)},
+		}}
+		got, err := ast.JSON(values.term(reflect.ValueOf(f.Sysctl)).Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, fact := range f.Sysctl {
+			want := map[string]any{"known": fact.Known, "value": fact.Value}
+			if fact.Why != "" {
+				want["why"] = fact.Why
+			}
+			if diff := cmp.Diff(want, got.(map[string]any)[key]); diff != "" {
+				t.Fatal(i, key, diff)
+			}
+		}
+	}
+	if len(values.names) != maxKept || len(values.settings) != maxKept {
+		t.Errorf("%d names and %d settings are kept", len(values.names), len(values.settings))
+	}
+}
+
+// TestEntryPoint: data.ctaudit.results, which others ask with OPA, says what the engine says.
+func TestEntryPoint(t *testing.T) {
+	e := load(t, Options{})
+	for _, name := range nodes(t) {
+		f := readFacts(t, name)
+		want, err := e.Evaluate(context.Background(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := rego.New(rego.Query("data.ctaudit.results"), rego.Compiler(e.compiler), rego.StrictBuiltinErrors(true),
+			rego.ParsedInput(e.values.term(reflect.ValueOf(f)).Value)).Eval(context.Background())
+		if err != nil || len(set) != 1 {
+			t.Fatal(set, err)
+		}
+		all, n := set[0].Expressions[0].Value.(map[string]any), 0
+		for _, list := range all {
+			n += len(list.([]any))
+		}
+		if len(all) != len(e.controls) || n != len(want) {
+			t.Errorf("%s: %d results of %d controls, not %d of %d", name, n, len(all), len(want), len(e.controls))
+		}
+		for _, r := range want {
+			if !slices.ContainsFunc(all[r.Control].([]any), func(v any) bool {
+				o := v.(map[string]any)
+				return o["outcome"] == string(r.Outcome) && o["message"] == r.Message && (len(all[r.Control].([]any)) > 1 || o["subject"] == r.Subject)
+			}) {
+				t.Errorf("%s: %s %s: not in %v", name, r.Control, r.Message, all[r.Control])
+			}
+		}
 	}
 }

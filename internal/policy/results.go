@@ -6,9 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
 
 	"github.com/ctaudit/ctaudit/internal/report"
 )
@@ -19,50 +20,38 @@ const fingerprintVersion = "ctaudit/1"
 // outcomes are what a control may say; waived is not for policies to give.
 var outcomes = [...]report.Outcome{report.Fail, report.Unknown, report.Pass, report.NotApplicable}
 
-// decode reads what the entry point gave, an object from control id to results, and requires that every control spoke.
-func (e *Engine) decode(host string, v any) ([]report.Result, error) {
-	all, ok := v.(map[string]any)
-	if !ok {
-		return nil, fmt.Errorf("internal error: data.ctaudit.results is not an object")
-	}
-	var out []report.Result
-	for _, c := range e.controls {
-		list, ok := all[c.ID].([]any)
-		if !ok || len(list) == 0 {
+// decode reads what an evaluation gave for every control, and requires that every control spoke.
+func (e *Engine) decode(host string, answers *ast.Array) ([]report.Result, error) {
+	out := make([]report.Result, 0, 2*len(e.controls))
+	for i, c := range e.controls {
+		terms := members(answers.Elem(i).Value)
+		if len(terms) == 0 {
 			return nil, broken(c, errors.New("no result: every control has to give one, not-applicable at least"))
 		}
-		results, err := decodeControl(c, list)
-		if err != nil {
-			return nil, broken(c, err)
+		begin := len(out)
+		for _, term := range terms {
+			r, err := decodeResult(c, term.Value)
+			if err != nil {
+				return nil, broken(c, err)
+			}
+			out = append(out, r)
 		}
+		results := out[begin:]
+		slices.SortFunc(results, compareResults)
+		distinguish(results)
 		for i := range results {
 			results[i].Fingerprint = fingerprint(c.ID, host, results[i].Subject)
 		}
-		out = append(out, results...)
 	}
 	return out, nil
 }
 
 // broken says that a control breaks its contract: an internal error when it is ours.
 func broken(c report.Control, err error) error {
-	if c.Source == "embedded" {
+	if c.Source == embeddedSource {
 		return fmt.Errorf("internal error: control %s: %w", c.ID, err)
 	}
 	return fmt.Errorf("%s: control %s: %w", c.Source, c.ID, err)
-}
-
-func decodeControl(c report.Control, list []any) ([]report.Result, error) {
-	var out []report.Result
-	for _, v := range list {
-		r, err := decodeResult(c, v)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, r)
-	}
-	slices.SortFunc(out, compareResults)
-	distinguish(out)
-	return out, nil
 }
 
 // compareResults orders a control's results by subject, the worst first where subjects are equal.
@@ -96,16 +85,14 @@ func fingerprint(control, host, subject string) string {
 }
 
 // decodeResult reads one result strictly. A result without severity has its control's.
-func decodeResult(c report.Control, v any) (report.Result, error) {
+func decodeResult(c report.Control, v ast.Value) (report.Result, error) {
 	r := report.Result{Control: c.ID, Severity: c.Severity, Evidence: []report.Evidence{}}
-	obj, ok := v.(map[string]any)
+	obj, ok := v.(ast.Object)
 	if !ok {
 		return r, fmt.Errorf("a result is not an object")
 	}
-	for _, name := range slices.Sorted(maps.Keys(obj)) {
-		if err := setField(&r, name, obj[name]); err != nil {
-			return r, err
-		}
+	if err := obj.Iter(func(name, v *ast.Term) error { return setField(&r, name.Value, v.Value) }); err != nil {
+		return r, err
 	}
 	switch {
 	case !slices.Contains(outcomes[:], r.Outcome):
@@ -118,47 +105,77 @@ func decodeResult(c report.Control, v any) (report.Result, error) {
 	return r, nil
 }
 
-func setField(r *report.Result, name string, v any) error {
+func setField(r *report.Result, key, v ast.Value) error {
+	name, ok := text(key)
+	if !ok {
+		return fmt.Errorf("unknown result field %s", key)
+	}
 	if name == "evidence" {
 		return setEvidence(r, v)
 	}
-	text, ok := v.(string)
+	words, ok := text(v)
 	if !ok {
 		return fmt.Errorf("result field %q is not text", name)
 	}
 	switch name {
 	case "outcome":
-		r.Outcome = report.Outcome(text)
+		r.Outcome = report.Outcome(words)
 	case "severity":
-		r.Severity = report.Severity(text)
+		r.Severity = report.Severity(words)
 	case "subject":
-		r.Subject = text
+		r.Subject = words
 	case "message":
-		r.Message = text
+		r.Message = words
 	case "fix":
-		r.Fix = text
+		r.Fix = words
 	case "hint":
-		r.Hint = text
+		r.Hint = words
 	default:
 		return fmt.Errorf("unknown result field %q", name)
 	}
 	return nil
 }
 
-func setEvidence(r *report.Result, v any) error {
-	list, ok := v.([]any)
+func text(v ast.Value) (string, bool) {
+	s, ok := v.(ast.String)
+	return string(s), ok
+}
+
+// setEvidence reads a list, or a set, which it takes in its order.
+func setEvidence(r *report.Result, v ast.Value) error {
+	if set, ok := v.(ast.Set); ok {
+		v = set.Sorted()
+	}
+	list, ok := v.(*ast.Array)
 	if !ok {
 		return fmt.Errorf("evidence is not an array")
 	}
-	for i, x := range list {
-		obj, _ := x.(map[string]any)
-		kind, ok1 := obj["kind"].(string)
-		name, ok2 := obj["name"].(string)
-		value, ok3 := obj["value"].(string)
-		if !ok1 || !ok2 || !ok3 || len(obj) != 3 {
+	for i := range list.Len() {
+		e, ok := evidence(list.Elem(i).Value)
+		if !ok {
 			return fmt.Errorf("evidence %d is not an object of kind, name and value, all text", i)
 		}
-		r.Evidence = append(r.Evidence, report.Evidence{Kind: kind, Name: name, Value: value})
+		r.Evidence = append(r.Evidence, e)
 	}
 	return nil
+}
+
+func evidence(v ast.Value) (e report.Evidence, ok bool) {
+	obj, ok := v.(ast.Object)
+	if !ok || obj.Len() != 3 {
+		return e, false
+	}
+	for _, f := range [...]struct {
+		name string
+		to   *string
+	}{{"kind", &e.Kind}, {"name", &e.Name}, {"value", &e.Value}} {
+		term := obj.Get(ast.InternedTerm(f.name))
+		if term == nil {
+			return e, false
+		}
+		if *f.to, ok = text(term.Value); !ok {
+			return e, false
+		}
+	}
+	return e, true
 }

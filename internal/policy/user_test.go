@@ -222,3 +222,39 @@ results contains {"outcome": "pass", "subject": "a", "message": "b"} if {
 		t.Errorf("it took %s", d)
 	}
 }
+
+// TestUsersResultsOfOtherKinds: what is not a set is gathered into one, and evidence may be a set; no results are an error.
+func TestUsersResultsOfOtherKinds(t *testing.T) {
+	const one = `{"outcome": "pass", "subject": "node", "message": "Fine.", "evidence": {{"kind": "note", "name": "b", "value": "2"}, {"kind": "note", "name": "a", "value": "1"}}}`
+	for name, c := range map[string]struct {
+		results string
+		n       int
+		error   string
+	}{
+		"array":     {"results := [" + one + ", " + one + "]", 1, ""},
+		"object":    {`results := {"x": ` + one + `}`, 1, ""},
+		"undefined": {"results := " + one + " if input.host == \"\"", 0, "ORG-SITE-001: no result"},
+		"none":      {"x := 1", 0, "ORG-SITE-001: no result"},
+		"text":      {`results := "x"`, 0, "ORG-SITE-001: no result"},
+		"base":      {"results := data.site.rules", 0, "ORG-SITE-001: no result"},
+		"number":    {`results contains {1: "pass"}`, 0, "ORG-SITE-001: unknown result field 1"},
+	} {
+		e := load(t, Options{Dir: write(t, map[string]string{"policy.rego": site + c.results + "\n"})})
+		all, err := e.Evaluate(context.Background(), readFacts(t, "bare"))
+		if c.error != "" {
+			if err == nil || !strings.Contains(err.Error(), c.error) {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		var got []report.Result
+		for _, r := range all {
+			if r.Control == "ORG-SITE-001" {
+				got = append(got, r)
+			}
+		}
+		if err != nil || len(got) != c.n || len(got[0].Evidence) != 2 || got[0].Evidence[0].Name != "a" {
+			t.Errorf("%s: %v, %+v", name, err, got)
+		}
+	}
+}
