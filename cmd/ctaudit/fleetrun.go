@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -35,7 +36,7 @@ type fleetRun struct {
 	journal *journal.Journal
 	reach   reach
 	readers []collect.Collector
-	cpu     slots
+	judges  judges
 	stop    context.CancelCauseFunc
 }
 
@@ -47,19 +48,56 @@ type keptHost struct {
 	Line    int         `json:"line,omitempty"`
 }
 
-// slots are for work that needs a processor and memory: more at a time than there are cores would only hold more.
-type slots chan struct{}
+// judges are goroutines for work that needs a processor and memory: more of it at a time than there are cores would only hold more.
+// They stay for all hosts, because the evaluation of policies needs a deep stack: growing a new one for every host costs a sixth of it.
+type judges struct {
+	todo chan func()
+	quit chan struct{}
+}
 
-func newSlots() slots { return make(slots, runtime.GOMAXPROCS(0)) }
-
-// take waits for a slot as long as ctx lasts.
-func (s slots) take(ctx context.Context) (give func(), err error) {
-	select {
-	case s <- struct{}{}:
-		return func() { <-s }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+func newJudges() judges {
+	j := judges{make(chan func()), make(chan struct{})}
+	for range runtime.GOMAXPROCS(0) {
+		go func() {
+			for {
+				select {
+				case work := <-j.todo:
+					work()
+				case <-j.quit:
+					return
+				}
+			}
+		}()
 	}
+	return j
+}
+
+// end lets them go, when they have done what they are at.
+func (j judges) end() { close(j.quit) }
+
+// do has one of them do the work, and waits for that; it waits for its turn as long as ctx lasts. A panic comes out here, with the
+// stack that it happened on.
+func (j judges) do(ctx context.Context, work func()) error {
+	var broken error
+	done := make(chan struct{})
+	guarded := func() {
+		defer close(done)
+		defer func() {
+			if v := recover(); v != nil {
+				broken = fmt.Errorf("%v\n%s", v, debug.Stack())
+			}
+		}()
+		work()
+	}
+	select {
+	case j.todo <- guarded:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if <-done; broken != nil {
+		panic(broken)
+	}
+	return nil
 }
 
 // newFleetRun prepares everything that can fail before a host is asked; the journal comes last, so that a mistake leaves none.
@@ -84,13 +122,15 @@ func (a *app) newFleetRun(ff *fleetFlags, all []fleet.Target, o sshhost.Options)
 	if err != nil {
 		return nil, errors.Join(err, way.close())
 	}
-	return &fleetRun{app: a, ff: ff, engine: engine, journal: j, reach: way, readers: registry.All(), cpu: newSlots()}, nil
+	return &fleetRun{app: a, ff: ff, engine: engine, journal: j, reach: way, readers: registry.All()}, nil
 }
 
 // all audits the targets that the journal does not have yet. The error is about the run, never about a host.
 func (r *fleetRun) all(ctx context.Context, targets []fleet.Target) error {
 	ctx, r.stop = context.WithCancelCause(ctx)
 	defer r.stop(nil)
+	r.judges = newJudges()
+	defer r.judges.end()
 	todo := r.todo(targets)
 	r.sayResumed(len(todo), len(targets))
 	if err := r.forgetMoved(todo); err != nil {
@@ -129,11 +169,16 @@ func (r *fleetRun) audit(ctx context.Context, t fleet.Target) (keptHost, error) 
 	if err != nil {
 		return keptHost{}, err
 	}
-	give, err := r.cpu.take(ctx)
-	if err != nil {
-		return keptHost{}, fmt.Errorf("judge: %w", err)
+	var kept keptHost
+	if late := r.judges.do(ctx, func() { kept, err = r.judge(ctx, t, doc) }); late != nil {
+		return keptHost{}, fmt.Errorf("judge: %w", late)
 	}
-	defer give()
+	kept.Seconds = time.Since(begun).Seconds()
+	return kept, err
+}
+
+// judge makes a host's report of its snapshot.
+func (r *fleetRun) judge(ctx context.Context, t fleet.Target, doc *snapshot.Document) (keptHost, error) {
 	if err := r.keepSnapshot(t.Name, doc); err != nil {
 		return keptHost{}, err
 	}
@@ -145,7 +190,7 @@ func (r *fleetRun) audit(ctx context.Context, t fleet.Target) (keptHost, error) 
 	h := hostReport(doc, node, results)
 	h.Name, h.Groups, h.Scope = t.Name, t.Groups, scopeOf(doc)
 	report.FinishHost(&h)
-	return keptHost{Host: h, Seconds: time.Since(begun).Seconds()}, nil
+	return keptHost{Host: h}, nil
 }
 
 // keep notes a host's outcome. A host that an interruption cut short is not done.
