@@ -3,8 +3,6 @@ package lab
 import (
 	"errors"
 	"fmt"
-
-	"github.com/ctaudit/ctaudit/internal/netfilter"
 )
 
 // NAT is the bug's scene: a client (the container) behind a router (the node), which masquerades what leaves by its uplink,
@@ -12,7 +10,8 @@ import (
 //
 //	client c0 -- veth-c ROUTER up0 -- s0 server
 //
-// The addresses are the constants below; the router forwards both families and masquerades nothing until told.
+// The addresses are the constants below; the router forwards both families and masquerades nothing until told: see
+// [Netns.Masquerade].
 type NAT struct{ Client, Router, Server *Netns }
 
 // The scene's interfaces and addresses.
@@ -76,25 +75,5 @@ func (s *NAT) build() (err error) {
 		s.Client.Route("::/0", RouterInside6),
 		s.Router.Route("default", ServerAddress),
 		s.Router.Route("::/0", ServerAddress6),
-	)
-}
-
-// Masquerade makes the router masquerade what the client sends out, in the backend's own words. It replaces the nat table
-// of the iptables backends; in nf_tables it is the table "inet lab".
-func (s *NAT) Masquerade(backend netfilter.Backend) error {
-	if backend == netfilter.NFTables {
-		return s.Router.Load(backend, "", `table inet lab {
-	chain postrouting {
-		type nat hook postrouting priority srcnat; policy accept;
-		ip saddr 10.77.0.0/24 oifname "up0" masquerade
-		ip6 saddr fd77::/64 oifname "up0" masquerade
-	}
-}
-`)
-	}
-	const document = "*nat\n-A POSTROUTING -s %s -o up0 -j MASQUERADE\nCOMMIT\n"
-	return errors.Join(
-		s.Router.Load(backend, netfilter.IP, fmt.Sprintf(document, "10.77.0.0/24")),
-		s.Router.Load(backend, netfilter.IP6, fmt.Sprintf(document, "fd77::/64")),
 	)
 }

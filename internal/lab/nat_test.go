@@ -1,6 +1,8 @@
 package lab_test
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -22,7 +24,7 @@ func TestMasqueradeCarriesConnections(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer scene.Close()
-			if err := scene.Masquerade(backend); err != nil {
+			if err := masquerade(scene.Router, backend); err != nil {
 				t.Fatal(err)
 			}
 			for server, router := range map[string]string{
@@ -34,6 +36,25 @@ func TestMasqueradeCarriesConnections(t *testing.T) {
 			}
 		})
 	}
+}
+
+// masquerade makes the router masquerade what the client sends out, in the backend's own words.
+func masquerade(router *lab.Netns, backend netfilter.Backend) error {
+	if backend == netfilter.NFTables {
+		return router.Load(backend, "", `table inet lab {
+	chain postrouting {
+		type nat hook postrouting priority srcnat; policy accept;
+		ip saddr 10.77.0.0/24 oifname "up0" masquerade
+		ip6 saddr fd77::/64 oifname "up0" masquerade
+	}
+}
+`)
+	}
+	const document = "*nat\n-A POSTROUTING -s %s -o up0 -j MASQUERADE\nCOMMIT\n"
+	return errors.Join(
+		router.Load(backend, netfilter.IP, fmt.Sprintf(document, "10.77.0.0/24")),
+		router.Load(backend, netfilter.IP6, fmt.Sprintf(document, "fd77::/64")),
+	)
 }
 
 // echo opens a connection from the client to the server, which answers with the address that it saw.
