@@ -260,7 +260,7 @@ func twinNode(doc *snapshot.Document) *twin.Node {
 		}
 	}
 	for _, h := range doc.NFTables.HookOrder.Or(nil) {
-		if legacy := strings.Contains(h.Function, "t_do_table") || strings.HasPrefix(h.Function, "iptable_") || strings.HasPrefix(h.Function, "ip6table_"); h.Table != "" || legacy {
+		if h.Table != "" || legacyHook(h.Function) {
 			n.HookOrder = append(n.HookOrder, twin.Hooked{
 				Family: h.Family, Hook: h.Hook, Device: h.Device, Priority: h.Priority, TableFamily: h.TableFamily, Table: h.Table,
 			})
@@ -285,4 +285,9 @@ func twinNode(doc *snapshot.Document) *twin.Node {
 		})
 	}
 	return n
+}
+
+// legacyHook reports a function of iptables-legacy: its names differ between tables and kernels.
+func legacyHook(function string) bool {
+	return strings.Contains(function, "t_do_table") || strings.HasPrefix(function, "iptable_") || strings.HasPrefix(function, "ip6table_")
 }

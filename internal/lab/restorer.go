@@ -45,7 +45,8 @@ func (n *Netns) Restorer(family netfilter.Family) *Restorer { return &Restorer{n
 // Load is [Netns.Load] of [netfilter.Legacy]. A refused document ends the process, and is put to a new one: the line that its
 // error names is then the document's own.
 func (r *Restorer) Load(document string) error {
-	if !strings.HasSuffix(document, "\nCOMMIT\n") || strings.Contains(document, restoredMark) { // the echo would not mean that it was committed
+	// Of such a document the echo would not mean that it was committed.
+	if !strings.HasSuffix(document, "\nCOMMIT\n") || strings.Contains(document, restoredMark) {
 		return r.ns.Load(netfilter.Legacy, r.family, document)
 	}
 	for {

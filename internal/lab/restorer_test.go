@@ -139,7 +139,8 @@ func TestRestorerTakesLongDocuments(t *testing.T) {
 	r := n.Restorer(netfilter.IP)
 	defer r.Close()
 	const rules = 3000
-	if err := r.Load(accepting + strings.Repeat("-A INPUT -s 192.0.2.1/32 -p tcp -m tcp --dport 80 -j DROP\n", rules) + "COMMIT\n"); err != nil {
+	many := strings.Repeat("-A INPUT -s 192.0.2.1/32 -p tcp -m tcp --dport 80 -j DROP\n", rules)
+	if err := r.Load(accepting + many + "COMMIT\n"); err != nil {
 		t.Fatal(err)
 	}
 	if got := len(legacyRules(t, n, "iptables-legacy-save")); got != rules {

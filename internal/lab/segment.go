@@ -61,7 +61,8 @@ func (s Segment) Frame(src, dst net.HardwareAddr) ([]byte, error) {
 	} else {
 		ethernet.EthernetType = layers.EthernetTypeIPv6
 		v6 := &layers.IPv6{
-			Version: 6, HopLimit: ttl, TrafficClass: s.TOS, NextHeader: layers.IPProtocolTCP, SrcIP: s.Src.Addr().AsSlice(), DstIP: s.Dst.Addr().AsSlice(),
+			Version: 6, HopLimit: ttl, TrafficClass: s.TOS, NextHeader: layers.IPProtocolTCP,
+			SrcIP: s.Src.Addr().AsSlice(), DstIP: s.Dst.Addr().AsSlice(),
 		}
 		ip = v6
 		if err := tcp.SetNetworkLayerForChecksum(v6); err != nil {

@@ -21,7 +21,8 @@ var (
 )
 
 // spoken puts right where the model's words for a rule are not nft's: the family of a translation in an inet table stands in
-// front, a mask before the comparison (nft takes "syn / syn,ack", but not "rst / rst"), times have a unit, the keys of a route lookup are joined by dots, and the presence of an option is said once.
+// front, a mask before the comparison (nft takes "syn / syn,ack", but not "rst / rst"), times have a unit, the keys of a route
+// lookup are joined by dots, and the presence of an option is said once.
 func spoken(text string) string {
 	text = natFamily.ReplaceAllString(text, "$1 $2 to ")
 	text = bits.ReplaceAllStringFunc(text, func(found string) string {
