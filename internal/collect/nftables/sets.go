@@ -98,6 +98,7 @@ type setInfo struct {
 	infer    bool
 	listed   bool // --debug printed it
 	declared bool // the JSON has it
+	objects  bool // it maps to objects
 }
 
 // endpoint is one element of an interval set as the kernel keeps it: intervals are half-open, and the end is an element.

@@ -14,8 +14,8 @@ import (
 // The text reader stands in for netlink on a host that has a shell only. `nft --debug=netlink -j list ruleset` prints what
 // it fetched twice: first each set's elements and each rule's expressions as the kernel has them, then the whole as JSON.
 // The expressions are the program that the walker runs over on the wire, so both readers make the same operations of a
-// rule. The JSON alone would not do: what nft 1.0.6 says there of a rule is its own translation back, without the matches
-// that it takes for granted, and what it cannot translate it leaves out.
+// rule. Its values come in two forms (text_values.go). The JSON alone would not do: what nft 1.0.6 says there of a rule is its
+// own translation back, without the matches that it takes for granted, and what it cannot translate it leaves out.
 //
 // The JSON of 1.0.6 also prints other words in the place of a table's flags (addTable).
 //
@@ -102,6 +102,8 @@ type textReader struct {
 	devices map[chainKey][]string
 	// flagsHold: this nft prints a table's flags, and not what stood in memory before them.
 	flagsHold bool
+	// newer: this nft runs with no libnftnl that prints values as words.
+	newer bool
 }
 
 type chainKey struct {
@@ -126,8 +128,8 @@ func (r *textReader) read(out []byte) {
 	if err := r.readJSON(); err != nil {
 		r.parser.lack(host.DumpNFTables, "nft's JSON is cut or garbled: "+err.Error(), hintPush)
 	}
-	r.checkOrder(debug)
 	r.index.read(debug)
+	r.checkForm()
 	r.sets()
 	for i := range r.rules {
 		r.rule(&r.rules[i])

@@ -11,8 +11,9 @@ import (
 
 // cursor walks over a line's words. What is not as expected makes it bad for good.
 type cursor struct {
-	words []string
-	bad   bool
+	words  []string
+	bad    bool
+	octets bool // how values are printed, see text_values.go
 }
 
 // done reports whether every word was as expected.
@@ -83,19 +84,6 @@ func (c *cursor) u32() uint32 {
 		c.bad = true
 	}
 	return uint32(v)
-}
-
-// hexWords reads words of 4 bytes: "0x30687465 0x00000000".
-func (c *cursor) hexWords() (out []byte) {
-	for len(c.words) > 0 {
-		s, ok := strings.CutPrefix(c.words[0], "0x")
-		if !ok || !isHexWord(s) {
-			return out
-		}
-		out = appendWord(out, s)
-		c.words = c.words[1:]
-	}
-	return out
 }
 
 // verdict reads "drop" or "jump -> CHAIN".

@@ -2,7 +2,7 @@ package nftables
 
 import "strings"
 
-// The expressions as libnftnl 1.2.4 prints them (nftnl_expr_*_snprintf), back into the attributes of the wire. A nil builder
+// The expressions as libnftnl 1.1.9 to 1.3.2 print them (nftnl_expr_*_snprintf), back into the attributes of the wire. A nil builder
 // is "not understood". Attribute numbers as in expr_load.go.
 
 // key returns the number of a key's name; an unknown one makes the cursor bad.

@@ -91,8 +91,7 @@ func (r *textReader) object(dec *jsontext.Decoder) error {
 	return r.take(name, &o, from, int(dec.InputOffset()))
 }
 
-// metainfo reads which nft wrote the list. From 1.1.6 on libnftnl prints registers byte by byte, which is not read here
-// (from its changes; not measured).
+// metainfo reads which nft wrote the list. A later one than was held against netlink may print something else.
 func (r *textReader) metainfo(dec *jsontext.Decoder) error {
 	var o struct {
 		Version string `json:"version"`
@@ -102,12 +101,17 @@ func (r *textReader) metainfo(dec *jsontext.Decoder) error {
 	}
 	var major, minor, patch int
 	n, _ := fmt.Sscanf(o.Version, "%d.%d.%d", &major, &minor, &patch)
-	if n < 2 || major > 1 || major == 1 && (minor > 1 || minor == 1 && patch > 5) {
+	at := [3]int{major, minor, patch}
+	if n < 2 || slices.Compare(at[:], lastKnown()) > 0 {
 		return fmt.Errorf("written by nft %.20q, whose way to print expressions is not known", o.Version)
 	}
-	r.flagsHold = major > 1 || minor > 0
+	r.flagsHold = slices.Compare(at[:], []int{1, 1}) >= 0
+	r.newer = slices.Compare(at[:], []int{1, 1, 7}) >= 0
 	return nil
 }
+
+// lastKnown is the latest nft that was held against netlink.
+func lastKnown() []int { return []int{1, 1, 7} }
 
 func (r *textReader) take(kind string, o *textObject, from, to int) error {
 	p := r.parser

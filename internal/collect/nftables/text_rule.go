@@ -101,10 +101,10 @@ func (w *walker) expression(name string, b *builder) bool {
 	return b != nil && w.b.parse(b.b) && w.handle([]byte(name), b.b)
 }
 
-// line reads one expression: its name, and what libnftnl 1.2.4 prints of each attribute. Whatever else stands there makes
+// line reads one expression: its name, and what libnftnl prints of each attribute. Whatever else stands there makes
 // it unread.
 func (w *walker) line(text string) bool {
-	c := &cursor{words: strings.Fields(text)}
+	c := w.cursor(text)
 	name := c.take()
 	switch name {
 	case "log":
@@ -154,6 +154,10 @@ func (w *walker) line(text string) bool {
 	return b != nil && c.done() && w.expression(name, b)
 }
 
+func (w *walker) cursor(text string) *cursor {
+	return &cursor{words: strings.Fields(text), octets: w.octets}
+}
+
 // compatLine reads an xtables extension, of which nft prints the name only.
 func (w *walker) compatLine(kind string, c *cursor) bool {
 	if !c.is("name") {
@@ -180,11 +184,11 @@ func (w *walker) compatLine(kind string, c *cursor) bool {
 	return true
 }
 
-// cmpLine reads "cmp eq reg 1 0x00000006". A comparison is as long as what was loaded; only names are compared in part.
+// cmpLine reads "cmp eq reg 1 0x00000006".
 func (w *walker) cmpLine(c *cursor) bool {
 	op := c.oneOf("eq", "neq", "lt", "lte", "gt", "gte")
 	reg := c.reg()
-	data := c.hexWords()
+	data := c.hexValue()
 	if op < 0 || !c.done() {
 		return false
 	}
@@ -197,11 +201,14 @@ func (w *walker) cmpLine(c *cursor) bool {
 	return true
 }
 
-// sized cuts the words that nft printed to the bytes that were compared.
+// sized cuts the words that nft printed to the bytes that were compared: as many as were loaded; only names are compared in
+// part.
 func (w *walker) sized(l *load, data []byte) ([]byte, bool) {
 	switch {
 	case len(data) == 0:
 		return nil, false
+	case w.octets:
+		return data, true
 	case l.order == leftAligned && l.simple():
 		return w.nameBytes(l, data)
 	case l.size == 0 || len(l.slices) == 0:
@@ -240,17 +247,19 @@ func (w *walker) nameBytes(l *load, data []byte) ([]byte, bool) {
 	return append(name[:len(name):len(name)], 0), true
 }
 
-// rangeLine reads "range eq reg 1 FROM TO", as many words each.
+// rangeLine reads "range eq reg 1 FROM TO", as many groups each.
 func (w *walker) rangeLine(c *cursor) bool {
 	op := c.oneOf("eq", "neq")
 	reg := c.reg()
-	data := c.hexWords()
-	if op < 0 || !c.done() || len(data)%8 != 0 || len(data) == 0 {
+	groups := c.groups("0x")
+	n := len(groups) / 2
+	first, last := c.value(groups[:n]), c.value(groups[n:])
+	if op < 0 || !c.done() || len(first) != len(last) {
 		return false
 	}
 	l := w.regs.get(reg)
-	from, ok := w.sized(l, data[:len(data)/2])
-	to, fits := w.sized(l, data[len(data)/2:])
+	from, ok := w.sized(l, first)
+	to, fits := w.sized(l, last)
 	if !ok || !fits || l.order == leftAligned {
 		return false
 	}
@@ -267,22 +276,22 @@ func (w *walker) bitwiseLine(c *cursor) bool {
 	src := w.regs.get(c.reg())
 	switch op := c.take(); op {
 	case "&":
-		mask := c.hexWords()
+		mask := c.hexValue()
 		if !c.is(")", "^") {
 			return false
 		}
-		xor := c.hexWords()
+		xor := c.hexValue()
 		size := src.size
-		if size == 0 {
+		if size == 0 || w.octets {
 			size = len(mask)
 		}
-		if !c.done() || len(mask) != align4(size) || len(xor) != len(mask) {
+		if !c.done() || len(mask) == 0 || len(mask) != align4(size) && !w.octets || len(xor) != len(mask) {
 			return false
 		}
 		w.regs.put(dreg, src.masked(mask[:size], xor[:size]))
 		return true
 	case "<<", ">>":
-		by := c.hexWords()
+		by := c.hexValue()
 		if len(by) != 4 || !c.is(")") || !c.done() {
 			return false
 		}
@@ -303,11 +312,11 @@ func (w *walker) immediateLine(c *cursor) bool {
 		w.add(w.shared.verdict(v))
 		return true
 	}
-	data := c.hexWords()
+	data := c.hexValue()
 	if len(data) == 0 || !c.done() {
 		return false
 	}
-	if size := wantedSize(w.wanted); size > 0 && size < len(data) {
+	if size := wantedSize(w.wanted); size > 0 && size < len(data) && !w.octets {
 		data = data[:size]
 	}
 	w.regs.put(reg, &load{imm: data, size: len(data)})
@@ -341,7 +350,8 @@ func (w *walker) lookupLine(c *cursor) bool {
 // add to has no constant content.
 func (w *walker) dynsetLine(text string) bool {
 	text, expr, nested := strings.Cut(text, " expr [ ")
-	c := &cursor{words: strings.Fields(text)[1:]}
+	c := w.cursor(text)
+	c.must("dynset")
 	op := c.oneOf("add", "update", "delete")
 	if op < 0 || !c.is("reg_key") {
 		return false

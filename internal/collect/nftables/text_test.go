@@ -44,9 +44,23 @@ func TestTextReadsNativeRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	wire, text := readBoth(t, ns)
-	if m := text.Collectors[0].Missing; len(m) != 0 || text.NFTables.Tables[0].Incomplete != "" {
-		t.Errorf("missing %v, incomplete %q", m, text.NFTables.Tables[0].Incomplete)
+	recorded, missing := textDocument(printed(file(t, "testdata/octets.out"))) // of nft 1.1.7, libnftnl 1.3.2
+	for name, read := range map[string]struct {
+		doc     *snapshot.Document
+		missing []snapshot.Missing
+	}{"the installed nft": {text, text.Collectors[0].Missing}, "octets": {recorded, missing}} {
+		t.Run(name, func(t *testing.T) {
+			if len(read.missing) != 0 || read.doc.NFTables.Tables[0].Incomplete != "" {
+				t.Errorf("missing %v, incomplete %q", read.missing, read.doc.NFTables.Tables[0].Incomplete)
+			}
+			sameButUnread(t, wire, read.doc)
+		})
 	}
+}
+
+// sameButUnread compares two readings of testdata/native.rules, but for the rules that the second one says it did not read.
+func sameButUnread(t *testing.T, wire, text *snapshot.Document) {
+	t.Helper()
 	a, b := wire.NFTables.Tables[0].Chain("c").Rules, text.NFTables.Tables[0].Chain("c").Rules
 	var unread []string
 	for i := range min(len(a), len(b)) {
@@ -180,9 +194,11 @@ func textDocument(ev *host.Evidence) (*snapshot.Document, []snapshot.Missing) {
 	return doc, New().Collect(ev, doc)
 }
 
-func printedRules(t testing.TB) []byte {
+func printedRules(t testing.TB) []byte { return file(t, "testdata/shell.out") }
+
+func file(t testing.TB, name string) []byte {
 	t.Helper()
-	b, err := os.ReadFile("testdata/shell.out")
+	b, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,21 +207,27 @@ func printedRules(t testing.TB) []byte {
 
 // nft 1.0.6 can end its JSON anywhere and exit with 0: whatever is cut, something is missing, and no rule counts as read.
 func TestTextNoticesEveryCut(t *testing.T) {
-	whole := printedRules(t)
+	t.Run("words", func(t *testing.T) { everyCut(t, printedRules(t), 400) })
+	t.Run("octets", func(t *testing.T) { everyCut(t, file(t, "testdata/octets.out"), 40) })
+}
+
+func everyCut(t *testing.T, whole []byte, times int) {
+	t.Helper()
 	if _, missing := textDocument(printed(whole)); len(missing) != 0 {
 		t.Fatal(missing)
 	}
 	r := rand.New(rand.NewPCG(1, 1))
-	for range 400 {
+	for range times {
 		n := r.IntN(len(whole) - 2) // the last byte is a line feed
 		if doc, missing := textDocument(printed(whole[:n])); len(missing) == 0 {
 			t.Fatalf("cut at %d of %d: nothing is missing of %d tables", n, len(whole), len(doc.NFTables.Tables))
 		}
 	}
 	start := bytes.Index(whole, []byte(jsonStart))
+	blocks := bytes.Index(whole, []byte(" @")) // newer ones print chains and sets, too
 	same, _ := textDocument(printed(whole))
-	for range 100 { // lines of the debug output left out
-		from := r.IntN(start)
+	for range times / 4 { // lines of the debug output left out
+		from := blocks + r.IntN(start-blocks)
 		to := from + bytes.IndexByte(whole[from:], '\n') + 1
 		doc, missing := textDocument(printed(slices.Concat(whole[:from], whole[to:])))
 		idle := len(bytes.TrimSpace(whole[from:to])) < 3 || bytes.Contains(whole[from:to], []byte("userdata"))
@@ -237,8 +259,8 @@ func TestTextSaysWhatIsMissing(t *testing.T) {
 		"cut":       {func(ev *host.Evidence) { ev.Answers[nft].Truncated = true }, "nf_tables tables: nft prints more than is read", hintPush},
 		"mainframe": {func(ev *host.Evidence) { ev.Answers[machine].Data = []byte("s390x\n") }, `nf_tables tables: nft's output on "s390x" machines is not understood`, hintPush},
 		"newer": {func(ev *host.Evidence) {
-			ev.Answers[nft].Data = bytes.Replace(ev.Answers[nft].Data, []byte(`"version": "1.0.6"`), []byte(`"version": "1.1.6"`), 1)
-		}, `nf_tables tables: nft's JSON is cut or garbled: written by nft "1.1.6", whose way to print expressions is not known`, hintPush},
+			ev.Answers[nft].Data = bytes.Replace(ev.Answers[nft].Data, []byte(`"version": "1.0.6"`), []byte(`"version": "1.1.8"`), 1)
+		}, `nf_tables tables: nft's JSON is cut or garbled: written by nft "1.1.8", whose way to print expressions is not known`, hintPush},
 		"deep": {func(ev *host.Evidence) {
 			ev.Answers[nft].Data = []byte(jsonStart + strings.Repeat("[", 1<<20))
 		}, "nf_tables tables: nft's JSON is cut or garbled: ", hintPush},
@@ -264,26 +286,48 @@ func TestTextSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
-// nft 1.1.3 with libnftnl 1.3.2 prints the bytes of registers in order. Neither 1.0.0.10 nor "nothing is missing" may come of it.
-func TestTextKnowsTheOrderOfWords(t *testing.T) {
-	load := "  [ payload load 4b @ network header + 12 => reg 1 ]\n"
-	port := "  [ payload load 2b @ transport header + 2 => reg 1 ]\n"
+// nft 1.1.3 with libnftnl 1.3.2 prints the bytes of values in order. Neither 1.0.0.10 nor "nothing is missing" may come of it
+// where nothing shows the order.
+func TestTextKnowsTheFormOfValues(t *testing.T) {
+	load := func(what string) string { return "  [ " + what + " => reg 1 ]\n" }
+	address, port := load("payload load 4b @ network header + 12"), load("payload load 2b @ transport header + 2")
+	is := func(value string) string { return "  [ cmp eq reg 1 " + value + " ]\n" }
+	masked := func(value string) string { return "  [ bitwise reg 1 = ( reg 1 & " + value + " ) ^ 0x00000000 ]\n" }
 	for name, tt := range map[string]struct {
 		lines, right string
-		whole        bool
+		want         string // the rule; empty: everything is missing
 	}{
-		"words":           {load + "  [ cmp eq reg 1 0x0100000a ]\n", `"10.0.0.1"`, true},
-		"bytes":           {load + "  [ cmp eq reg 1 0x0a000001 ]\n", `"10.0.0.1"`, false},
-		"nothing says it": {load + "  [ cmp eq reg 1 0x0a000001 ]\n", `"x"`, false},
-		"short bytes":     {port + "  [ cmp eq reg 1 0x0016 ]\n", "22", false},
-		"short word":      {port + "  [ cmp eq reg 1 0x00001600 ]\n" + load + "  [ cmp eq reg 1 0x0100000a ]\n", "22", true},
-		"a palindrome":    {load + "  [ cmp eq reg 1 0x00000000 ]\n", `"0.0.0.0"`, true},
+		"words":             {address + is("0x0100000a"), `"10.0.0.1"`, "ip saddr 10.0.0.1"},
+		"octets":            {address + is("0x0a000001"), `"10.0.0.1"`, "ip saddr 10.0.0.1"},
+		"nothing says it":   {address + is("0x0a000001"), `"x"`, ""},
+		"both":              {address + is("0x0a000001") + address + is("0x0100000a"), `["10.0.0.1", "1.0.0.10"]`, ""},
+		"contradiction":     {load("meta load l4proto") + is("0x00000006") + address + is("0x0a000001"), `"10.0.0.1"`, ""},
+		"short octets":      {port + is("0x0016"), "22", "th dport 22"},
+		"short word":        {port + is("0x00001600") + address + is("0x0100000a"), `22`, "th dport 22 ip saddr 10.0.0.1"},
+		"not filled up":     {port + is("0x16000000"), "22", ""},
+		"odd":               {port + is("0x016"), "22", ""},
+		"a palindrome":      {address + is("0x00000000"), `"0.0.0.0"`, "ip saddr 0.0.0.0"},
+		"a mark in words":   {load("meta load mark") + is("0x00000005"), "5", "meta mark 0x00000005"},
+		"a mark in octets":  {load("meta load mark") + is("0x05000000"), "5", "meta mark 0x00000005"},
+		"bits in octets":    {load("meta load mark") + masked("0x00400000") + is("0x00400000"), `["mark", 16384]`, "meta mark & 0x4000 == 0x00004000"},
+		"states in words":   {load("ct load state") + masked("0x00000006") + "  [ cmp neq reg 1 0x00000000 ]\n", `["established", "related"]`, "ct state established,related"},
+		"states in octets":  {load("ct load state") + masked("0x06000000") + "  [ cmp neq reg 1 0x00000000 ]\n", `["established", "related"]`, "ct state established,related"},
+		"states not named":  {load("ct load state") + masked("0x06000000") + "  [ cmp neq reg 1 0x00000000 ]\n", `"related"`, ""},
+		"a name":            {load("meta load iifname") + is("0x30687465 0x00000000 0x00000000 0x00000000"), `"eth0"`, `iifname "eth0"`},
+		"a name in octets":  {load("meta load iifname") + is("0x65746830 0x00000000 0x00000000 0x00000000"), `"eth0"`, `iifname "eth0"`},
+		"a prefix":          {load("meta load iifname") + is("0x65746830"), `"eth0*"`, `iifname "eth0*"`},
+		"a prefix, swapped": {load("meta load iifname") + is("0x30687465"), `"eth0*"`, `iifname "eth0*"`},
+		"filled in between": {load("payload load 16b @ network header + 8") + is("0xfe80 0x00000000"), `1`, "<unread cmp eq reg 1 0xfe80 0x00000000 #1>"},
 	} {
 		out := "ip t c 1\n" + tt.lines + jsonStart + ` [{"metainfo": {"version": "1.1.3"}}, {"table": {"family": "ip", "name": "t"}}, ` +
 			`{"chain": {"family": "ip", "table": "t", "name": "c"}}, {"rule": {"family": "ip", "table": "t", "chain": "c", "handle": 1, ` +
 			`"expr": [{"match": {"op": "==", "right": ` + tt.right + `}}]}}]}` + "\n"
-		if _, missing := textDocument(printed([]byte(out))); (len(missing) == 0) != tt.whole {
+		doc, missing := textDocument(printed([]byte(out)))
+		if (len(missing) == 0) != (tt.want != "") {
 			t.Errorf("%s: missing %v", name, missing)
+		}
+		if have := doc.NFTables.Tables[0].Chains[0].Rules[0].Text; tt.want != "" && have != tt.want {
+			t.Errorf("%s: %q, want %q", name, have, tt.want)
 		}
 	}
 }
@@ -326,6 +370,11 @@ func TestTextLines(t *testing.T) {
 // FuzzText feeds the text reader; the seed is a real ruleset. Whatever comes, it ends, and a document comes of it.
 func FuzzText(f *testing.F) {
 	f.Add(printedRules(f))
+	f.Add([]byte("ip t @s\n\telement 0a000000 0016 - 0affffff 0016 : drop \n\telement  : jump -> x flags 2 \n\nip t c 1\n" +
+		"  [ payload load 2b @ transport header + 2 => reg 1 ]\n  [ range eq reg 1 0x0016 0x0020 ]\n\n" + jsonStart +
+		` [{"table": {"family": "ip", "name": "t"}}, {"chain": {"family": "ip", "table": "t", "name": "c"}}, ` +
+		`{"map": {"family": "ip", "table": "t", "name": "s", "type": ["ipv4_addr", "inet_service"], "map": "verdict"}}, ` +
+		`{"rule": {"family": "ip", "table": "t", "chain": "c", "handle": 1}}]}`))
 	f.Add([]byte("ip t c 1\n  [ lookup reg 1 set __set0 dreg 0 0x0 ]\n\n" + jsonStart +
 		` [{"table": {"family": "ip", "name": "t"}}, {"chain": {"family": "ip", "table": "t", "name": "c"}}, {"rule": {"family": "ip", "table": "t", "chain": "c", "handle": 1}}]}`))
 	f.Fuzz(func(t *testing.T, out []byte) {

@@ -42,6 +42,7 @@ type walker struct {
 	plainKeys bool // the rule's anonymous sets hold no ranges
 	wanted    string
 	nameless  bool // nft printed no more of an extension than its name
+	octets    bool // nft prints values byte by byte (text_values.go)
 }
 
 func (w *walker) reset() {
