@@ -1,4 +1,6 @@
-package kernels
+// Package archive fetches packages of any Debian suite for the lab: from the archive that this machine's apt uses, verified by apt,
+// with an apt of their own in a folder of their own. Nothing is installed; nothing but that folder changes.
+package archive
 
 import (
 	"bytes"
@@ -12,41 +14,60 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/renameio/v2"
 )
 
-// ErrNoArchive: this machine has no apt, or its apt has no Debian archive that answers.
-var ErrNoArchive = errors.New("no Debian archive")
+// ErrNone: this machine has no apt, or its apt has no Debian archive that answers.
+var ErrNone = errors.New("no Debian archive")
 
 // keyring has the keys of all suites; the ones that apt trusts anyway need not have those of older ones.
 const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
-// kernelPackages carry the kernel and its modules; which of them do differs between suites.
-var kernelPackages = regexp.MustCompile(`^linux-(image|binary|modules|base)-[0-9]`)
+// Request is what to fetch.
+type Request struct {
+	Suite   string
+	Package string
+	// Wanted says which of the packages that Package consists of or depends on are fetched.
+	Wanted *regexp.Regexp
+	// MaxAge of an earlier download, for suites that move on; 0: it stays as it is.
+	MaxAge time.Duration
+}
 
-// download returns the kernel's packages in dir. A whole earlier download is used as it is.
-func download(ctx context.Context, k Kernel, dir string) ([]string, error) {
-	complete := filepath.Join(dir, "complete")
-	if list, err := os.ReadFile(complete); err == nil {
-		return within(dir, strings.Fields(string(list))), nil
+// CacheDir is where packages of a kind are kept when nobody says otherwise.
+func CacheDir(kind string) (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("cache folder: %w", err)
+	}
+	return filepath.Join(dir, "ctaudit", kind), nil
+}
+
+// Fetch returns the packages' files, in dir. A whole earlier download is used as it is.
+func Fetch(ctx context.Context, r Request, dir string) ([]string, error) {
+	if debs, ok := fetched(r, dir); ok {
+		return debs, nil
+	}
+	if err := forget(dir); err != nil {
+		return nil, err
 	}
 	uri, err := mirror(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := configure(k, dir, uri); err != nil {
+	if err := configure(r.Suite, dir, uri); err != nil {
 		return nil, err
 	}
 	if _, err := apt(ctx, dir, "apt-get", "update", "-q", "--error-on=any"); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoArchive, err)
+		return nil, fmt.Errorf("%w: %w", ErrNone, err)
 	}
-	names, err := resolve(ctx, dir)
+	names, err := resolve(ctx, r, dir)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := apt(ctx, dir, "apt-get", append([]string{"download", "-q"}, names...)...); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoArchive, err)
+		return nil, fmt.Errorf("%w: %w", ErrNone, err)
 	}
 	debs, err := filepath.Glob(filepath.Join(dir, "*.deb"))
 	if err != nil || len(debs) != len(names) {
@@ -56,7 +77,30 @@ func download(ctx context.Context, k Kernel, dir string) ([]string, error) {
 	for _, deb := range debs {
 		list.WriteString(filepath.Base(deb) + "\n")
 	}
-	return debs, renameio.WriteFile(complete, []byte(list.String()), 0o644)
+	return debs, renameio.WriteFile(filepath.Join(dir, complete), []byte(list.String()), 0o644)
+}
+
+// complete is the file that lists a whole download.
+const complete = "complete"
+
+func fetched(r Request, dir string) ([]string, bool) {
+	st, err := os.Stat(filepath.Join(dir, complete))
+	if err != nil || r.MaxAge > 0 && time.Since(st.ModTime()) > r.MaxAge {
+		return nil, false
+	}
+	list, err := os.ReadFile(filepath.Join(dir, complete))
+	return within(dir, strings.Fields(string(list))), err == nil
+}
+
+// forget removes what an earlier download left: packages of other versions would stand beside the new ones.
+func forget(dir string) error {
+	debs, err := filepath.Glob(filepath.Join(dir, "*.deb"))
+	for _, name := range append(debs, filepath.Join(dir, complete)) {
+		if gone := os.Remove(name); !errors.Is(gone, os.ErrNotExist) {
+			err = errors.Join(err, gone)
+		}
+	}
+	return err
 }
 
 func within(dir string, names []string) (paths []string) {
@@ -68,21 +112,21 @@ func within(dir string, names []string) (paths []string) {
 
 // mirror is the Debian archive of this machine's apt, whichever suites it uses of it.
 func mirror(ctx context.Context) (string, error) {
-	out, err := run(exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"))
+	out, err := Run(exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"))
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrNoArchive, err)
+		return "", fmt.Errorf("%w: %w", ErrNone, err)
 	}
 	for _, uri := range strings.Fields(string(out)) {
 		if path.Base(strings.TrimRight(uri, "/")) == "debian" {
 			return uri, nil
 		}
 	}
-	return "", fmt.Errorf("%w among this machine's apt sources", ErrNoArchive)
+	return "", fmt.Errorf("%w among this machine's apt sources", ErrNone)
 }
 
 // configure lays out an apt of its own in dir: one source, its own lists and cache, an empty system. The machine's
 // configuration is read before it (it may name a proxy), and what would act on the machine or load more lists is cleared.
-func configure(k Kernel, dir, uri string) error {
+func configure(suite, dir, uri string) error {
 	for _, sub := range []string{"lists/partial", "archives/partial"} {
 		if err := os.MkdirAll(filepath.Join(dir, "apt", sub), 0o755); err != nil {
 			return err
@@ -115,26 +159,26 @@ APT::Sandbox::User "root";
 `, filepath.Join(dir, "apt"), filepath.Join(dir, "apt", "status"), filepath.Join(dir, "apt", "sources.list"))
 	return errors.Join(
 		os.WriteFile(filepath.Join(dir, "apt", "status"), nil, 0o644),
-		os.WriteFile(filepath.Join(dir, "apt", "sources.list"), []byte("deb "+option+uri+" "+k.Suite+" main\n"), 0o644),
+		os.WriteFile(filepath.Join(dir, "apt", "sources.list"), []byte("deb "+option+uri+" "+suite+" main\n"), 0o644),
 		os.WriteFile(filepath.Join(dir, "apt", "apt.conf"), []byte(conf), 0o644),
 	)
 }
 
-// resolve names the packages that the suite's newest kernel consists of.
-func resolve(ctx context.Context, dir string) ([]string, error) {
-	out, err := apt(ctx, dir, "apt-cache", "depends", "--recurse", "--important", Package)
+// resolve names the packages of the suite that are wanted.
+func resolve(ctx context.Context, r Request, dir string) ([]string, error) {
+	out, err := apt(ctx, dir, "apt-cache", "depends", "--recurse", "--important", r.Package)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoArchive, err)
+		return nil, fmt.Errorf("%w: %w", ErrNone, err)
 	}
 	var names []string
 	for _, word := range strings.Fields(string(out)) {
-		if kernelPackages.MatchString(word) {
+		if r.Wanted.MatchString(word) {
 			names = append(names, word)
 		}
 	}
 	slices.Sort(names)
 	if names = slices.Compact(names); len(names) == 0 {
-		return nil, fmt.Errorf("%w: it has no %s", ErrNoArchive, Package)
+		return nil, fmt.Errorf("%w: it has no %s", ErrNone, r.Package)
 	}
 	return names, nil
 }
@@ -142,11 +186,11 @@ func resolve(ctx context.Context, dir string) ([]string, error) {
 func apt(ctx context.Context, dir, program string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, program, append([]string{"-c", filepath.Join(dir, "apt", "apt.conf")}, args...)...)
 	cmd.Dir = dir
-	return run(cmd)
+	return Run(cmd)
 }
 
-// run returns what the program printed; its error has what it said on standard error.
-func run(cmd *exec.Cmd) ([]byte, error) {
+// Run returns what the program printed; its error has what it said on standard error.
+func Run(cmd *exec.Cmd) ([]byte, error) {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")

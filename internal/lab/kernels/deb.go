@@ -12,13 +12,15 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/ctaudit/ctaudit/internal/lab/archive"
 )
 
 // unpack reads the kernel and its modules out of the packages.
 func unpack(ctx context.Context, debs []string) (*Image, error) {
 	image := &Image{Modules: map[string][]byte{}, Builtin: map[string]bool{}}
 	for _, deb := range debs {
-		content, err := run(exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", deb))
+		content, err := archive.Run(exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", deb))
 		if err != nil {
 			return nil, err
 		}
@@ -84,7 +86,7 @@ func (i *Image) module(ctx context.Context, name string) ([]byte, error) {
 	}
 	cmd := exec.CommandContext(ctx, "xz", "--decompress", "--stdout")
 	cmd.Stdin = bytes.NewReader(content)
-	return run(cmd)
+	return archive.Run(cmd)
 }
 
 // load returns the modules in the order in which they can be loaded, everything that they need before them.

@@ -9,8 +9,10 @@ package kernels
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
+	"regexp"
+
+	"github.com/ctaudit/ctaudit/internal/lab/archive"
 )
 
 // Kernel is one that Debian ships, in its flavour for virtual machines: the same sources with fewer drivers.
@@ -32,6 +34,9 @@ func All() []Kernel {
 // Package is what every suite calls the newest kernel of this flavour.
 const Package = "linux-image-cloud-amd64"
 
+// kernelPackages carry the kernel and its modules; which of them do differs between suites.
+var kernelPackages = regexp.MustCompile(`^linux-(image|binary|modules|base)-[0-9]`)
+
 // Image is a kernel out of its packages.
 type Image struct {
 	Release string            // uname -r
@@ -42,18 +47,9 @@ type Image struct {
 	builtin []byte // the file modules.builtin
 }
 
-// CacheDir is where packages are kept when nobody says otherwise.
-func CacheDir() (string, error) {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("cache folder: %w", err)
-	}
-	return filepath.Join(dir, "ctaudit", "kernels"), nil
-}
-
 // Fetch returns the kernel, out of the cache folder or else out of the archive.
 func Fetch(ctx context.Context, k Kernel, cache string) (*Image, error) {
-	debs, err := download(ctx, k, filepath.Join(cache, k.Suite))
+	debs, err := archive.Fetch(ctx, archive.Request{Suite: k.Suite, Package: Package, Wanted: kernelPackages}, filepath.Join(cache, k.Suite))
 	if err != nil {
 		return nil, fmt.Errorf("fetch Linux %s: %w", k.Series, err)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ctaudit/ctaudit/internal/lab/archive"
 	"github.com/ctaudit/ctaudit/internal/lab/labtest"
 	"github.com/ctaudit/ctaudit/internal/lab/proof"
 	"github.com/ctaudit/ctaudit/internal/report"
@@ -75,13 +76,13 @@ func boot(ctx context.Context, t *testing.T, k Kernel, programs []Program) map[s
 	t.Helper()
 	dir, err := *cache, error(nil)
 	if dir == "" {
-		if dir, err = CacheDir(); err != nil {
+		if dir, err = archive.CacheDir("kernels"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	start := time.Now()
 	image, err := Fetch(ctx, k, dir)
-	if errors.Is(err, ErrNoArchive) && ctx.Err() == nil {
+	if errors.Is(err, archive.ErrNone) && ctx.Err() == nil {
 		t.Skipf("Linux %s was not tried: %v", k.Series, err)
 	}
 	if err != nil {

@@ -15,6 +15,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/ctaudit/ctaudit/internal/lab/archive"
 )
 
 // Qemu is the emulator.
@@ -51,7 +53,7 @@ func Boot(ctx context.Context, image *Image, programs []Program) (map[string][]b
 	)
 	runtime.LockOSThread() // the signal comes when the thread ends that started the machine
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	_, err = run(cmd)
+	_, err = archive.Run(cmd)
 	runtime.UnlockOSThread()
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)

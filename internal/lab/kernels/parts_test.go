@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ctaudit/ctaudit/internal/lab/archive"
 	"github.com/ctaudit/ctaudit/internal/lab/labtest"
 )
 
@@ -125,8 +126,8 @@ func TestUnreachableArchive(t *testing.T) {
 		t.Setenv(name, "http://127.0.0.1:9")
 	}
 	dir := t.TempDir()
-	if _, err := Fetch(context.Background(), All()[0], dir); !errors.Is(err, ErrNoArchive) {
-		t.Errorf("error %v, want %v", err, ErrNoArchive)
+	if _, err := Fetch(context.Background(), All()[0], dir); !errors.Is(err, archive.ErrNone) {
+		t.Errorf("error %v, want %v", err, archive.ErrNone)
 	}
 	if debs, err := filepath.Glob(filepath.Join(dir, "*", "complete")); err != nil || len(debs) > 0 {
 		t.Errorf("a download that failed is taken for whole: %v, %v", debs, err)
