@@ -91,6 +91,11 @@ kernels: ## boot Debian's kernels (KERNELS=5.10,6.1: these) in an emulator: do t
 	@./hack/test-deps.sh qemu-system-x86 xz-utils
 	$(GO) test -count=1 -timeout 1h -v -run '^TestKernels$$' ./internal/lab/kernels -kernels=$(KERNELS)
 
+NFTRULESETS ?= 2000
+.PHONY: nft-versions
+nft-versions: test-deps ## read NFTRULESETS random rulesets with the nft of every Debian release, over netlink and as text
+	$(GO) test -count=1 -timeout 3h -v -run '^TestNftVersions$$' ./internal/lab/oracle -oracle.versions=$(NFTRULESETS)
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf bin dist $(COLLECTORS)/*.gz

@@ -91,28 +91,6 @@ func (r *textReader) object(dec *jsontext.Decoder) error {
 	return r.take(name, &o, from, int(dec.InputOffset()))
 }
 
-// metainfo reads which nft wrote the list. A later one than was held against netlink may print something else.
-func (r *textReader) metainfo(dec *jsontext.Decoder) error {
-	var o struct {
-		Version string `json:"version"`
-	}
-	if err := json.UnmarshalDecode(dec, &o); err != nil {
-		return err
-	}
-	var major, minor, patch int
-	n, _ := fmt.Sscanf(o.Version, "%d.%d.%d", &major, &minor, &patch)
-	at := [3]int{major, minor, patch}
-	if n < 2 || slices.Compare(at[:], lastKnown()) > 0 {
-		return fmt.Errorf("written by nft %.20q, whose way to print expressions is not known", o.Version)
-	}
-	r.flagsHold = slices.Compare(at[:], []int{1, 1}) >= 0
-	r.newer = slices.Compare(at[:], []int{1, 1, 7}) >= 0
-	return nil
-}
-
-// lastKnown is the latest nft that was held against netlink.
-func lastKnown() []int { return []int{1, 1, 7} }
-
 func (r *textReader) take(kind string, o *textObject, from, to int) error {
 	p := r.parser
 	if kind == "table" {

@@ -12,7 +12,8 @@
 //
 // What fails is shrunk and printed as txtar: put it into internal/packetpath/testdata/cases as kernel-NAME.txtar, and it is
 // replayed in the kernel here and on paper there. "make oracle" runs for long and says which statements of the evaluator
-// were reached; "make mutants" proves that mistakes in it are seen (testdata/mutants.txtar).
+// were reached; "make mutants" proves that mistakes in it are seen (testdata/mutants.txtar); "make nft-versions" has the nft of
+// every Debian release read the rulesets, over netlink and as text.
 package oracle
 
 import (
