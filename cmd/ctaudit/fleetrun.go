@@ -193,6 +193,9 @@ func (r *fleetRun) judge(ctx context.Context, t fleet.Target, doc *snapshot.Docu
 	return keptHost{Host: h}, nil
 }
 
+// mostReport is how large a host's report may be, in bytes, so that its line can be read back.
+const mostReport = journal.MaxLine - 1<<20
+
 // keep notes a host's outcome. A host that an interruption cut short is not done.
 func (r *fleetRun) keep(out *fleet.Outcome[keptHost]) error {
 	if out.Interrupted {
@@ -207,6 +210,12 @@ func (r *fleetRun) keep(out *fleet.Outcome[keptHost]) error {
 	b, err := json.Marshal(k)
 	if err != nil {
 		return err
+	}
+	if len(b) > mostReport {
+		k.Host = unaudited(out.Target, fmt.Errorf("its report has %d MiB, more than the %d that are kept of a host", len(b)>>20, mostReport>>20))
+		if b, err = json.Marshal(k); err != nil {
+			return err
+		}
 	}
 	attempt, _ := r.journal.Done(out.Target.Name)
 	err = r.journal.Append(journal.Entry{Host: out.Target.Name, Attempt: attempt + 1, Outcome: string(k.Host.Status), Where: whereIs(out.Target), Report: b})

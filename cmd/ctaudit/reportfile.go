@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/ctaudit/ctaudit/fleet/journal"
 	"github.com/ctaudit/ctaudit/internal/report"
 )
 
 // eachHost reads a JSON report and hands over one host after the other: a fleet's may be larger than memory. It returns the
 // report without its hosts.
 func eachHost(r io.Reader, do func(*report.Host) error) (*report.Report, error) {
-	f := &reportFile{dec: json.NewDecoder(r), do: do}
+	part := &bounded{Reader: r}
+	f := &reportFile{dec: json.NewDecoder(part), part: part, do: do}
 	if err := f.document(); err != nil {
 		return nil, err
 	}
@@ -27,18 +29,38 @@ func eachHost(r io.Reader, do func(*report.Host) error) (*report.Report, error) 
 	return &f.head, nil
 }
 
+// bounded is read part by part, each of which is held whole and must not be larger than a journal's line.
+type bounded struct {
+	io.Reader
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, fmt.Errorf("a part of it is larger than %d MiB", journal.MaxLine>>20)
+	}
+	n, err := b.Reader.Read(p)
+	b.left -= n
+	return n, err
+}
+
+func (b *bounded) next() { b.left = journal.MaxLine }
+
 type reportFile struct {
 	dec   *json.Decoder
+	part  *bounded
 	do    func(*report.Host) error
 	head  report.Report
 	lists int // of hosts
 }
 
 func (f *reportFile) document() error {
+	f.part.next()
 	if err := f.delim('{'); err != nil {
 		return err
 	}
 	for f.dec.More() {
+		f.part.next()
 		key, err := f.dec.Token()
 		if err != nil {
 			return err
@@ -70,10 +92,11 @@ func (f *reportFile) hosts() error {
 	if err := f.delim('['); err != nil {
 		return err
 	}
-	for f.dec.More() {
+	for n := 1; f.dec.More(); n++ {
+		f.part.next()
 		var h report.Host
 		if err := f.dec.Decode(&h); err != nil {
-			return err
+			return fmt.Errorf("host %d, at byte %d: %w", n, f.dec.InputOffset(), err)
 		}
 		if err := f.do(&h); err != nil {
 			return err

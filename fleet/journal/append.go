@@ -30,6 +30,9 @@ func (e *WriteError) Unwrap() error { return e.Err }
 // nothing of it is in the file, and every later Append fails as well.
 func (j *Journal) Append(e Entry) error {
 	line, err := entryLine(e)
+	if err == nil {
+		err = tooLong(line)
+	}
 	if err != nil {
 		return err
 	}

@@ -12,9 +12,9 @@ import (
 func (j *Journal) scan() error {
 	r := bufio.NewReaderSize(io.NewSectionReader(j.file, 0, 1<<62), 1<<18)
 	for number := 1; ; number++ {
-		line, err := r.ReadBytes('\n')
+		line, size, err := readLine(r)
 		if errors.Is(err, io.EOF) {
-			j.cut = int64(len(line))
+			j.cut = size
 			return nil
 		}
 		if err != nil {
@@ -23,14 +23,45 @@ func (j *Journal) scan() error {
 		if err := j.note(number, line); err != nil {
 			return err
 		}
-		j.size += int64(len(line))
+		j.size += size
 	}
+}
+
+// MaxLine is the longest line that is written or read, in bytes: a report far larger than any real node's. A journal may come from
+// elsewhere, and its lines are held one at a time.
+const MaxLine = 64 << 20
+
+// readLine reads a line and how long it is. Of one that is longer than MaxLine only the beginning is kept.
+func readLine(r *bufio.Reader) (line []byte, size int64, err error) {
+	for {
+		piece, err := r.ReadSlice('\n')
+		size += int64(len(piece))
+		if room := MaxLine + 1 - len(line); len(piece) > room {
+			piece = piece[:room]
+		}
+		line = append(line, piece...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, size, err
+		}
+	}
+}
+
+// tooLong says so of a line that was not kept whole, or that must not be written.
+func tooLong(line []byte) error {
+	if len(line) > MaxLine {
+		return fmt.Errorf("longer than %d MiB", MaxLine>>20)
+	}
+	return nil
 }
 
 // note takes one whole line. Without a header in front nothing of a journal means anything.
 func (j *Journal) note(number int, line []byte) error {
 	if number == 1 || isHeader(line) {
-		h, err := parseHeader(line)
+		var h Header
+		err := tooLong(line)
+		if err == nil {
+			h, err = parseHeader(line)
+		}
 		switch {
 		case err == nil:
 			j.header = h
@@ -41,10 +72,10 @@ func (j *Journal) note(number int, line []byte) error {
 		}
 		return nil
 	}
-	open, err := unseal(line)
 	var e Entry
+	err := tooLong(line)
 	if err == nil {
-		e, err = parseEntry(open)
+		e, err = parseLine(line)
 	}
 	if err != nil {
 		j.damaged = append(j.damaged, Damage{Line: number, Host: hostIn(line), Why: err.Error()})
@@ -52,6 +83,14 @@ func (j *Journal) note(number int, line []byte) error {
 	}
 	j.index[e.Host] = place{j.size, len(line), e.Attempt, e.Outcome, e.Where}
 	return nil
+}
+
+func parseLine(line []byte) (Entry, error) {
+	open, err := unseal(line)
+	if err != nil {
+		return Entry{}, err
+	}
+	return parseEntry(open)
 }
 
 // Entry reads a host's last entry; false: it has none.
