@@ -89,6 +89,9 @@ func judge(answers []report.Answer, results []report.Result) {
 			a.State = report.Exposed
 		case report.Pass:
 			a.State = report.Protected
+			if a.Reset != string(packetpath.ResetNo) { // it is not the rules that protect
+				a.Sentence = r.Message
+			}
 		case report.Unknown:
 			a.State = report.Undecided
 		case report.NotApplicable:

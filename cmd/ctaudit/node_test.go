@@ -289,6 +289,10 @@ func TestLiberalProtects(t *testing.T) {
 	if bad := failed(r); o.code != 0 || bad["CT-RST-001"].Control != "" || bad["CT-LIB-035"].Control == "" {
 		t.Errorf("exit %d, failed %v: be_liberal=1 cures the reset until the next boot", o.code, bad)
 	}
+	text := ctaudit(t, "scan", "--netns", n.router.Path()).stdout
+	if !strings.Contains(text, "PROTECTED") || !strings.Contains(text, "be_liberal=1: no segment is INVALID") || strings.Contains(text, "answers RST") {
+		t.Errorf("what protects is not what is said: %s", text)
+	}
 }
 
 func TestLiberalInContainerOnly(t *testing.T) {

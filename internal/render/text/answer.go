@@ -74,7 +74,7 @@ func (w *Writer) answer(a *alike) {
 	if a.Sentence != "" {
 		w.wrapped(strings.Repeat(" ", 15), w.safe(a.Sentence))
 	}
-	if w.opts.Quiet || len(a.Path) == 0 || a.State == report.NotConcerned && !w.opts.Verbose {
+	if w.opts.Quiet || len(a.Path) == 0 || !w.opts.Verbose && withoutRules(a.Answer) {
 		return
 	}
 	w.line("")
@@ -83,6 +83,11 @@ func (w *Writer) answer(a *alike) {
 		w.line("")
 		w.decidedBy("   ", a.DecidedBy)
 	}
+}
+
+// withoutRules says that it is not the rules that keep the node from answering: what they would let through says nothing then.
+func withoutRules(a *report.Answer) bool {
+	return a.State == report.NotConcerned || a.State == report.Protected && a.Reset != "no"
 }
 
 // state is the verdict in a word: of the node when the report says it, else of the ruleset alone.
