@@ -40,9 +40,6 @@ func All() []Release {
 	}
 }
 
-// Newest moves on with Debian.
-func Newest() Release { return Release{Suite: "sid"} }
-
 // Program is an nft that runs.
 type Program struct {
 	Path    string // of a script
