@@ -41,9 +41,11 @@ func (a *app) pingCommand(ff *fleetFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ping",
 		Short: "Try to reach the hosts, and say what an audit would lack on each",
-		Long: `Connect to every host, check its key, log in, become who reads, and look for the programs that the probe uses. Nothing is audited.
+		Long: `Connect to every host, check its key, log in, become who reads, and look for the programs that the probe uses. Nothing is
+audited: that a part of the node is hidden from whoever reads it (a masked /proc, a container around the login), or that a program
+there is of no use, only the audit finds out.
 
-Exit codes: 0 every host can be audited completely; 2 usage error; 3 some cannot.`,
+Exit codes: 0 every host can be reached, and has what a complete audit takes; 2 usage error; 3 some have not.`,
 		Example: "  ctaudit fleet ping -i hosts.yaml --become sudo\n  ctaudit fleet ping -i hosts.yaml -v -f json",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.ping(cmd.Context(), ff, format) },
