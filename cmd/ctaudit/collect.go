@@ -98,7 +98,7 @@ func (a *app) printNeeds() error {
 // write writes a whole file or none, or stdout for "-".
 func (a *app) write(path string, content func(io.Writer) error) error {
 	if path == "-" {
-		return unwritten(content(a.out))
+		return unwritten(noRoom(content(a.out), againHint))
 	}
-	return unwritten(render.File(path, content))
+	return unwritten(noRoom(render.File(path, content), againHint))
 }

@@ -132,7 +132,7 @@ func (a *app) fleet(ctx context.Context, ff *fleetFlags) error {
 	defer r.journal.Close()
 	defer a.fleetMemory()()
 	failed := r.all(ctx, ff.shardOf.Select(all))
-	return a.fleetEnd(ctx, r, failed, finishing{judge, waivers, ff.out})
+	return a.fleetEnd(ctx, r, failed, finishing{judge, waivers, ff.out, ff.reportHint()})
 }
 
 // What one host leaves behind is garbage once it is in the journal, and little is held besides: collecting it more rarely than for one
@@ -168,6 +168,14 @@ func (a *app) fleetEnd(ctx context.Context, r *fleetRun, failed error, f finishi
 		a.say("%s", exit)
 	}
 	return err
+}
+
+// reportHint is what to do where a report finds no room.
+func (ff *fleetFlags) reportHint() string {
+	if ff.notSaved {
+		return againHint
+	}
+	return "the audits are kept: make room there, or name another file, and write the report with: ctaudit merge " + ff.journal
 }
 
 // interrupted says what is kept, and how to go on.

@@ -75,6 +75,7 @@ type finishing struct {
 	judge   report.Policy
 	waivers []report.Waiver
 	out     outputFlags
+	room    string // what to do where a file finds no room
 }
 
 // finish streams the hosts once, through all outputs at the same time, and counts them. Files stand whole or not at all.
@@ -83,7 +84,7 @@ func (a *app) finish(hosts *fleetHosts, f finishing) (report.Exit, error) {
 	report.FinishHead(head, f.judge)
 	outs, err := a.outputs(f.out)
 	if err != nil {
-		return report.Exit{Code: report.ExitIncomplete, Incomplete: true, Reason: "the report could not be written"}, unwritten(err)
+		return report.Exit{Code: report.ExitIncomplete, Incomplete: true, Reason: "the report could not be written"}, unwritten(noRoom(err, f.room))
 	}
 	tally := report.NewTally(len(head.Controls), f.judge)
 	taken := make([]int, len(f.waivers))
@@ -107,12 +108,12 @@ func (a *app) finish(hosts *fleetHosts, f finishing) (report.Exit, error) {
 	if broken != nil {
 		exit = report.Exit{Code: report.ExitIncomplete, Incomplete: true, Reason: "the results could not be read back"}
 		outs.fail(broken)
-		return exit, outs.end()
+		return exit, unwritten(noRoom(outs.end(), f.room))
 	}
 	outs.do(func(h render.Handler) error { return h.End(tally.Summary(), exit) })
 	a.sayScoped(outside)
 	a.sayUnused(f.waivers, taken)
-	return exit, outs.end()
+	return exit, unwritten(noRoom(outs.end(), f.room))
 }
 
 // output is one form of the report on its way to one place.
@@ -174,7 +175,7 @@ func (l outputList) end() error {
 	for _, o := range l {
 		errs = append(errs, o.end(o.failed))
 	}
-	return unwritten(errors.Join(errs...))
+	return errors.Join(errs...)
 }
 
 func (a *app) sayUnused(waivers []report.Waiver, taken []int) {

@@ -24,6 +24,7 @@ import (
 	"github.com/ctaudit/ctaudit/internal/host"
 	"github.com/ctaudit/ctaudit/internal/host/sshhost"
 	"github.com/ctaudit/ctaudit/internal/policy"
+	"github.com/ctaudit/ctaudit/internal/render"
 	"github.com/ctaudit/ctaudit/internal/report"
 	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
@@ -141,9 +142,12 @@ func (r *fleetRun) all(ctx context.Context, targets []fleet.Target) error {
 	var broken error
 	for out := range fleet.Run(ctx, todo, fleet.Options{Forks: r.ff.reach.forks, Timeout: r.ff.reach.timeout + r.ff.sample}, r.audit, r.keep) {
 		var full *journal.WriteError
+		var lost *writeError
 		switch {
 		case errors.As(out.Err, &full):
 			broken = unwritten(withHint(full, r.roomHint()))
+		case !out.Interrupted && errors.As(out.Err, &lost):
+			broken = lost
 		case !out.Interrupted:
 			p.host(&out.Value.Host)
 		}
@@ -180,7 +184,7 @@ func (r *fleetRun) audit(ctx context.Context, t fleet.Target) (keptHost, error) 
 // judge makes a host's report of its snapshot.
 func (r *fleetRun) judge(ctx context.Context, t fleet.Target, doc *snapshot.Document) (keptHost, error) {
 	if err := r.keepSnapshot(t.Name, doc); err != nil {
-		return keptHost{}, err
+		return keptHost{}, unwritten(withHint(err, r.snapshotHint()))
 	}
 	node := facts.Within(ctx, doc)
 	results, err := r.engine.Evaluate(ctx, *node.Facts()) // which fails where ctx has ended
@@ -196,10 +200,16 @@ func (r *fleetRun) judge(ctx context.Context, t fleet.Target, doc *snapshot.Docu
 // mostReport is how large a host's report may be, in bytes, so that its line can be read back.
 const mostReport = journal.MaxLine - 1<<20
 
-// keep notes a host's outcome. A host that an interruption cut short is not done.
+// keep notes a host's outcome. A host that an interruption cut short is not done, nor is one whose snapshot finds no place: that says
+// nothing about the host, and the next ones would fare no better.
 func (r *fleetRun) keep(out *fleet.Outcome[keptHost]) error {
-	if out.Interrupted {
+	var lost *writeError
+	switch {
+	case out.Interrupted:
 		return out.Err
+	case errors.As(out.Err, &lost):
+		r.stop(lost)
+		return lost
 	}
 	if out.Err != nil {
 		out.Value = keptHost{Host: unaudited(out.Target, out.Err), Seconds: out.Took.Seconds()}
@@ -274,16 +284,24 @@ func (r *fleetRun) keepSnapshot(name string, doc *snapshot.Document) error {
 	path := filepath.Join(r.ff.snapshots, snapshotName(name))
 	f, err := renameio.NewPendingFile(path, renameio.WithStaticPermissions(0o600))
 	if err != nil {
-		return fmt.Errorf("keep snapshot: %w", err)
+		return fmt.Errorf("keep snapshot %s: %w", path, render.Cause(err, path))
 	}
 	defer func() { _ = f.Cleanup() }()
-	if err := snapshot.Encode(f, doc); err != nil {
-		return fmt.Errorf("keep snapshot %s: %w", path, err)
+	if err = snapshot.Encode(f, doc); err == nil {
+		err = f.CloseAtomicallyReplace()
 	}
-	if err := f.CloseAtomicallyReplace(); err != nil {
-		return fmt.Errorf("keep snapshot %s: %w", path, err)
+	if err != nil {
+		return fmt.Errorf("keep snapshot %s: %w", path, render.Cause(err, path))
 	}
 	return nil
+}
+
+func (r *fleetRun) snapshotHint() string {
+	hint := "make room there, or name another folder by --snapshots"
+	if !r.ff.notSaved {
+		hint += "; what was audited before is kept: go on with --resume"
+	}
+	return hint
 }
 
 const maxFileName = 150 // bytes, far below what file systems take

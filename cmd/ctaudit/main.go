@@ -80,6 +80,16 @@ type hintError struct {
 func (e *hintError) Error() string { return e.err.Error() }
 func (e *hintError) Unwrap() error { return e.err }
 
+const againHint = "make room there, or name another file, and run it again"
+
+// noRoom adds what to do to an error of a full disk, or of one that takes no more for this user.
+func noRoom(err error, hint string) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return withHint(err, hint)
+	}
+	return err
+}
+
 func withHint(err error, hint string) error { return &hintError{err, hint} }
 
 // interrupted is the cause of a context that a signal ended.
@@ -114,10 +124,10 @@ func exitCode(ctx context.Context, err error, stderr io.Writer) int {
 		}
 		return exitInterrupt
 	}
-	var unwritten *writeError
-	if errors.As(err, &unwritten) {
-		fmt.Fprintf(stderr, "ctaudit: %s\n", strings.ReplaceAll(unwritten.Error(), "\n", "\nctaudit: "))
-		sayHint(unwritten, stderr)
+	unwritten := writeErrors(err)
+	for _, w := range unwritten {
+		fmt.Fprintf(stderr, "ctaudit: %s\n", strings.ReplaceAll(w.Error(), "\n", "\nctaudit: "))
+		sayHint(w, stderr)
 	}
 	var exit *exitError
 	if errors.As(err, &exit) {
@@ -126,13 +136,30 @@ func exitCode(ctx context.Context, err error, stderr io.Writer) int {
 		}
 		return exit.code
 	}
-	if unwritten != nil {
+	if len(unwritten) > 0 {
 		fmt.Fprintln(stderr, "exit 3: not everything was written")
 		return exitIncomplete
 	}
 	fmt.Fprintf(stderr, "ctaudit: %v\n", err)
 	sayHint(err, stderr)
 	return exitUsage
+}
+
+// writeErrors are all those that an error is made of.
+func writeErrors(err error) []*writeError {
+	switch e := err.(type) {
+	case *writeError:
+		return []*writeError{e}
+	case interface{ Unwrap() []error }:
+		var all []*writeError
+		for _, one := range e.Unwrap() {
+			all = append(all, writeErrors(one)...)
+		}
+		return all
+	case interface{ Unwrap() error }:
+		return writeErrors(e.Unwrap())
+	}
+	return nil
 }
 
 func sayHint(err error, stderr io.Writer) {

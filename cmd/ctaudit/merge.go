@@ -68,7 +68,7 @@ func (a *app) merge(paths []string, flags scanFlags, out outputFlags) error {
 		m.say("warning: %d more hosts are in several parts", more)
 	}
 	m.hosts.why = func(string) string { return "none of the merged parts has this host" }
-	exit, err := a.finish(&m.hosts, finishing{judge, waivers, out})
+	exit, err := a.finish(&m.hosts, finishing{judge, waivers, out, againHint})
 	if exit.Code != report.ExitClean {
 		return errors.Join(err, &exitError{exit.Code, exit.String()})
 	}

@@ -109,7 +109,7 @@ func (a *app) scan(ctx context.Context, src *source, sf scanFlags, out outputFla
 	a.waive(r.Hosts, waivers)
 	report.Finish(r, judge)
 	a.sayScoped(scopedOf(r.Hosts))
-	failure := unwritten(a.render(r, out))
+	failure := unwritten(noRoom(a.render(r, out), againHint))
 	switch {
 	case r.Exit.Code == 0 && failure == nil:
 		a.say("%s", r.Exit)

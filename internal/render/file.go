@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/google/renameio/v2"
 )
@@ -43,7 +45,7 @@ func Begin(path string) (*Pending, error) {
 	}
 	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644), renameio.WithExistingPermissions())
 	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", path, err)
+		return nil, fmt.Errorf("write %s: %w", path, Cause(err, path))
 	}
 	return &Pending{Writer: bufio.NewWriter(f), path: path, pending: f}, nil
 }
@@ -64,7 +66,16 @@ func (p *Pending) End(failed error) error {
 		}
 	}
 	if failed != nil {
-		return fmt.Errorf("write %s: %w", p.path, failed)
+		return fmt.Errorf("write %s: %w", p.path, Cause(failed, p.path))
 	}
 	return nil
+}
+
+// Cause leaves out of an error the name of the temporary file that stands for path, and the operation: only who wrote it knows it.
+func Cause(err error, path string) error {
+	var at *fs.PathError
+	if errors.As(err, &at) && (at.Path == path || strings.HasPrefix(filepath.Base(at.Path), "."+filepath.Base(path))) {
+		return at.Err
+	}
+	return err
 }
