@@ -181,7 +181,7 @@ func median[T cmp.Ordered](all []pass, of func(pass) T) T {
 
 // speedFleet are hosts that all lead to one server, an address of the loopback each.
 type speedFleet struct {
-	t                              *testing.T
+	t                              testing.TB
 	dir, config, script, key, port string
 	public                         string
 }
@@ -276,7 +276,7 @@ func speedShapes() []speedShape {
 }
 
 // answer is what the script prints on a node of that shape, with two containers and no processes besides.
-func (s speedShape) answer(t *testing.T, script string) []byte {
+func (s speedShape) answer(t testing.TB, script string) []byte {
 	ns, family := speedNode(t), netfilter.IP
 	if s.backend == netfilter.NFTables {
 		family = ""
@@ -299,7 +299,7 @@ func (s speedShape) answer(t *testing.T, script string) []byte {
 	return out
 }
 
-func speedNode(t *testing.T) *lab.Netns {
+func speedNode(t testing.TB) *lab.Netns {
 	ns := labtest.NewNetns(t)
 	for _, line := range []string{
 		"ip link add eth0 type veth peer name wire0", "ip addr add 198.51.100.1/24 dev eth0", "ip link set wire0 up", "ip link set eth0 up",
