@@ -291,7 +291,13 @@ func (s speedShape) answer(t testing.TB, script string) []byte {
 	if err := ns.Load(s.backend, family, s.rules); err != nil {
 		t.Fatal(err)
 	}
-	inside := `for i in 1 2; do unshare -n sleep 60 & done; PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -s <"$0"`
+	// Namespaces that somebody else has at the moment are none of the node's; the containers are there once they have left its own.
+	const inside = `mkdir -p /run/netns && mount -t tmpfs none /run/netns || exit
+for i in 1 2; do
+	unshare -n sleep 60 &
+	until [ "$(readlink /proc/$!/ns/net)" != "$(readlink /proc/$$/ns/net)" ]; do sleep 0.01; done
+done
+PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -s <"$0"`
 	out, err := ns.Output("unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", inside, script)
 	if err != nil {
 		t.Fatalf("the probe: %v: %s", err, out)
