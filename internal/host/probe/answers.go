@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path"
@@ -20,20 +21,16 @@ const (
 // evidence makes the answers from what was read.
 func (r *reading) evidence() (*host.Evidence, error) {
 	ev := &host.Evidence{Host: r.name, Taken: r.taken, Answers: make(map[string]*host.Answer, len(r.plan.needs))}
-	for _, n := range r.plan.needs {
-		if a := refuse(n); a != nil {
-			ev.Answers[n.Key()] = a
+	for i := range r.plan.needs {
+		if n := &r.plan.needs[i]; n.refusal != nil {
+			a := *n.refusal
+			ev.Answers[n.key] = &a
 		}
 	}
-	for _, at := range []pass{sampled, once, again} {
-		for key, a := range r.answers(at) {
-			if at == again {
-				ev.Answers[key].Second = a
-			} else {
-				ev.Answers[key] = a
-			}
-		}
+	for _, at := range []pass{sampled, once} {
+		r.answers(at, func(key string, a *host.Answer) { ev.Answers[key] = a })
 	}
+	r.answers(again, func(key string, a *host.Answer) { ev.Answers[key].Second = a })
 	if r.plan.req.Sample > 0 {
 		r.repeatRefusals(ev)
 		ev.Interval = r.interval()
@@ -54,43 +51,40 @@ func (r *reading) interval() time.Duration {
 // repeatRefusals gives sampled needs that the node was not asked about their second answer.
 func (r *reading) repeatRefusals(ev *host.Evidence) {
 	for _, n := range r.plan.needs {
-		if a := ev.Answers[n.Key()]; n.Sampled && a.Second == nil {
+		if a := ev.Answers[n.key]; n.Sampled && a.Second == nil {
 			again := *a
 			a.Second = &again
 		}
 	}
 }
 
-// answers are those of one pass.
-func (r *reading) answers(at pass) map[string]*host.Answer {
-	out := map[string]*host.Answer{}
+// answers makes those of one pass.
+func (r *reading) answers(at pass, put func(key string, a *host.Answer)) {
 	texts := map[text]*slot{}
-	spaces := map[string]*slot{}
-	for i, it := range r.plan.items {
-		switch {
+	for i := range r.plan.items {
+		switch it := &r.plan.items[i]; {
 		case it.pass != at:
 		case it.text != "":
 			texts[it.text] = &r.slots[i]
-		case it.need.Kind == host.Namespaces:
-			spaces[it.need.Key()] = &r.slots[i]
-		default:
-			out[it.need.Key()] = r.answer(it.need, &r.slots[i])
+		case it.need.Kind != host.Namespaces:
+			put(it.key, r.answer(it.need, &r.slots[i]))
 		}
 	}
 	d := newDumps(texts)
-	for _, n := range r.plan.needs {
-		if n.Kind == host.Netlink && refuse(n) == nil && r.plan.passes(n, at) {
-			out[n.Key()] = d.answer(n)
-		}
-		if s := spaces[n.Key()]; s != nil && n.Kind == host.Namespaces {
-			out[n.Key()] = r.namespaces(n, s, d)
+	for i := range r.plan.needs {
+		if n := &r.plan.needs[i]; n.Kind == host.Netlink && n.refusal == nil && r.plan.passes(n.Need, at) {
+			put(n.key, d.answer(n.Need))
 		}
 	}
-	return out
+	for i := range r.plan.items {
+		if it := &r.plan.items[i]; it.pass == at && it.text == "" && it.need.Kind == host.Namespaces {
+			put(it.key, r.namespaces(it.need, &r.slots[i], d))
+		}
+	}
 }
 
 // passes says whether the need is read in that pass.
-func (p *plan) passes(n host.Need, at pass) bool {
+func (p *Plan) passes(n host.Need, at pass) bool {
 	if p.req.Sample > 0 && n.Sampled {
 		return at != once
 	}
@@ -103,7 +97,8 @@ func (r *reading) answer(n host.Need, s *slot) *host.Answer {
 	}
 	switch n.Kind {
 	case host.File:
-		return r.file(s.files[0], n.Cap())
+		a := r.file(s.files[0], n.Cap())
+		return &a
 	case host.Glob:
 		return r.glob(n, s)
 	}
@@ -163,62 +158,66 @@ func printable(s string) string {
 }
 
 // file is what one path came to. Where something is mounted over /proc or /sys, nothing is not nothing.
-func (r *reading) file(f fileRead, limit int64) *host.Answer {
-	return r.mounts.orMasked(f.path, f.answer(limit))
+func (r *reading) file(f fileRead, limit int64) host.Answer {
+	a := f.answer(limit)
+	if a.Absent || len(a.Data) == 0 && a.Err == "" {
+		a = r.mounts.orMasked(f.path, a)
+	}
+	return a
 }
 
 // answer is what one path came to by itself.
-func (f fileRead) answer(limit int64) *host.Answer {
+func (f fileRead) answer(limit int64) host.Answer {
 	switch f.kind {
 	case 'n':
-		return &host.Answer{Data: []byte{}}
+		return host.Answer{Data: []byte{}}
 	case 'o':
-		return &host.Answer{Err: "not a regular file"}
+		return host.Answer{Err: "not a regular file"}
 	case 'p':
-		return &host.Answer{Err: errnoText(syscall.EACCES), Denied: true}
+		return host.Answer{Err: errnoText(syscall.EACCES), Denied: true}
 	case 'x':
-		return &host.Answer{Err: "a name with a line break"}
+		return host.Answer{Err: "a name with a line break"}
 	}
 	if f.unread {
-		return &host.Answer{Err: fmt.Sprintf("the program that reads files ended before it: %.200s", printable(lastLine(string(f.data))))}
+		return host.Answer{Err: fmt.Sprintf("the program that reads files ended before it: %.200s", printable(string(lastOf(f.data))))}
 	}
 	if err := complaint(f); err != nil {
 		return readError(f, err)
 	}
 	if int64(len(f.data)) > limit {
-		return &host.Answer{Data: f.data[:limit:limit], Truncated: true}
+		return host.Answer{Data: f.data[:limit:limit], Truncated: true}
 	}
-	return &host.Answer{Data: f.data}
+	return host.Answer{Data: f.data}
 }
 
 // complaint is what the program that reads files said in place of the rest of a file; nil when it said nothing. A file whose
 // last line looks just like this complaint about itself counts as unreadable, which errs on the safe side.
 func complaint(f fileRead) error {
-	line := lastLine(string(f.data))
-	program, _, ok := strings.Cut(line, ": ")
-	if !ok || path.Base(program) != "head" || f.kind == 'f' && !strings.Contains(line, f.path) {
+	line := lastOf(f.data)
+	program, _, ok := bytes.Cut(line, []byte(": "))
+	if !ok || !bytes.Contains(program, []byte("head")) || path.Base(string(program)) != "head" || f.kind == 'f' && !bytes.Contains(line, []byte(f.path)) {
 		return nil
 	}
-	return errors.New(line[strings.LastIndex(line, ": ")+2:])
+	return errors.New(string(line[bytes.LastIndex(line, []byte(": "))+2:]))
 }
 
 // readError answers like host.Local: a file that was not there is absent; one that was and could not be read is an error.
-func readError(f fileRead, err error) *host.Answer {
+func readError(f fileRead, err error) host.Answer {
 	cause := strings.ToLower(err.Error())
 	switch cause {
 	case errnoText(syscall.ESRCH):
-		return &host.Answer{Absent: true}
+		return host.Answer{Absent: true}
 	case errnoText(syscall.ENOENT), errnoText(syscall.ENOTDIR):
 		if f.kind == 'a' {
-			return &host.Answer{Absent: true}
+			return host.Answer{Absent: true}
 		}
-		return &host.Answer{Err: "changed while reading"}
+		return host.Answer{Err: "changed while reading"}
 	case errnoText(syscall.EACCES), errnoText(syscall.EPERM):
-		return &host.Answer{Err: cause, Denied: true}
+		return host.Answer{Err: cause, Denied: true}
 	case errnoText(syscall.EISDIR):
-		return &host.Answer{Err: "not a regular file"}
+		return host.Answer{Err: "not a regular file"}
 	}
-	return &host.Answer{Err: printable(cause)}
+	return host.Answer{Err: printable(cause)}
 }
 
 // errnoText is the C library's text of an error in lower case, which is Go's.
@@ -226,7 +225,7 @@ func errnoText(e syscall.Errno) string { return strings.ToLower(e.Error()) }
 
 // glob sums up a Glob's files in the order of their paths.
 func (r *reading) glob(n host.Need, s *slot) *host.Answer {
-	g := &globbed{answer: &host.Answer{Files: map[string][]byte{}}, left: n.Cap()}
+	g := &globbed{answer: &host.Answer{Files: make(map[string][]byte, len(s.files))}, left: n.Cap()}
 	for _, f := range s.folders {
 		g.fail(f.path, f.answer(fileLimit))
 	}
@@ -238,7 +237,7 @@ func (r *reading) glob(n host.Need, s *slot) *host.Answer {
 	a := g.answer
 	a.Absent = len(a.Files) == 0 && len(a.Failed) == 0 && !a.Truncated
 	if a.Absent {
-		a = r.mounts.orMasked(fixedPart(n.Args[0]), a)
+		*a = r.mounts.orMasked(fixedPart(n.Args[0]), *a)
 	}
 	host.SumUp(a, g.denied)
 	return a
@@ -274,7 +273,7 @@ func (g *globbed) add(r *reading, f fileRead) {
 }
 
 // fail notes what could not be read. Folders and the like are not what a Glob asks for.
-func (g *globbed) fail(name string, a *host.Answer) {
+func (g *globbed) fail(name string, a host.Answer) {
 	if a.Absent || a.Err == "" || a.Err == "not a regular file" {
 		return
 	}
@@ -346,4 +345,9 @@ func lacksNFTables(o *output) bool {
 func lastLine(s string) string {
 	s = strings.TrimSpace(s)
 	return strings.TrimSpace(s[strings.LastIndexByte(s, '\n')+1:])
+}
+
+func lastOf(b []byte) []byte {
+	b = bytes.TrimSpace(b)
+	return bytes.TrimSpace(b[bytes.LastIndexByte(b, '\n')+1:])
 }

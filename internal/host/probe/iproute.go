@@ -1,12 +1,15 @@
 package probe
 
 import (
-	"encoding/json"
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/ctaudit/ctaudit/internal/host"
 )
@@ -128,11 +131,12 @@ func decodeOutput[T any](o *output, program string) ([]T, *host.Answer) {
 		return nil, &host.Answer{Err: program + ": cut at the size limit"}
 	}
 	var list []T
-	data := strings.TrimSpace(string(a.Data))
-	if data == "" && program != "" {
+	data := bytes.TrimSpace(a.Data)
+	if len(data) == 0 && program != "" {
 		return list, nil // no route of this family, in the words of older versions
 	}
-	if err := json.Unmarshal([]byte(data), &list); err != nil {
+	// Some versions of ip print a name twice, and the kernel does not hold names of links to UTF-8.
+	if err := json.Unmarshal(data, &list, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
 		return nil, &host.Answer{Err: program + " does not print JSON that can be read: " + printable(err.Error())}
 	}
 	return list, nil
@@ -180,26 +184,25 @@ func routes(d *dumps, t text, family byte) *host.Answer {
 		return d.fault
 	}
 	list, fault := decode[ipRoute](d, t)
-	return messagesOf(list, fault, func(r ipRoute) ([]byte, error) { return d.routeMessage(r, family) })
+	return messagesOf(list, fault, func(b []byte, r ipRoute) ([]byte, error) { return d.routeMessage(b, r, family) })
 }
 
 func rules(d *dumps, t text, family byte) *host.Answer {
 	list, fault := decode[ipRule](d, t)
-	return messagesOf(list, fault, func(r ipRule) ([]byte, error) { return ruleMessage(r, family) })
+	return messagesOf(list, fault, func(b []byte, r ipRule) ([]byte, error) { return ruleMessage(b, r, family) })
 }
 
 // messagesOf makes one message of each entry; one that cannot be said spoils them all, since a part would pass for the whole.
-func messagesOf[T any](list []T, fault *host.Answer, make func(T) ([]byte, error)) *host.Answer {
+func messagesOf[T any](list []T, fault *host.Answer, add func([]byte, T) ([]byte, error)) *host.Answer {
 	if fault != nil {
 		return fault
 	}
 	a := &host.Answer{Data: []byte{}}
 	for _, v := range list {
-		b, err := make(v)
-		if err != nil {
+		var err error
+		if a.Data, err = add(a.Data, v); err != nil {
 			return &host.Answer{Err: err.Error()}
 		}
-		a.Data = append(a.Data, b...)
 	}
 	return a
 }
@@ -211,11 +214,12 @@ func (d *dumps) addresses(links []ipLink, fault *host.Answer) *host.Answer {
 	}
 	a := &host.Answer{Data: []byte{}}
 	for _, l := range links {
-		b := messagesOf(l.Addresses, nil, func(v ipAddress) ([]byte, error) { return addressMessage(v, l.Index) })
-		if b.Err != "" {
-			return b
+		for _, v := range l.Addresses {
+			var err error
+			if a.Data, err = addressMessage(a.Data, v, l.Index); err != nil {
+				return &host.Answer{Err: err.Error()}
+			}
 		}
-		a.Data = append(a.Data, b.Data...)
 	}
 	return a
 }
@@ -223,23 +227,29 @@ func (d *dumps) addresses(links []ipLink, fault *host.Answer) *host.Answer {
 // number is a JSON number, or a string with one, or a name.
 type number string
 
-func (n *number) UnmarshalJSON(b []byte) error {
-	var s string
-	if len(b) > 0 && b[0] == '"' {
-		if err := json.Unmarshal(b, &s); err != nil {
-			return err
-		}
-	} else if string(b) != "null" {
-		s = string(b)
+// UnmarshalJSONFrom is json.UnmarshalerFrom.
+func (n *number) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	v, err := dec.ReadValue()
+	switch {
+	case err != nil:
+		return err
+	case v.Kind() == '"':
+		var text [64]byte
+		b, err := jsontext.AppendUnquote(text[:0], v)
+		*n = number(b)
+		return err
+	case v.Kind() != 'n':
+		*n = number(v)
 	}
-	*n = number(s)
 	return nil
 }
 
-// value is the number; names say what known ones stand for.
-func (n number) value(what string, names map[string]uint32) (uint32, error) {
-	if v, ok := names[string(n)]; ok {
-		return v, nil
+// value is the number; named says what known names stand for.
+func (n number) value(what string, named func(string) (uint32, bool)) (uint32, error) {
+	if named != nil {
+		if v, ok := named(string(n)); ok {
+			return v, nil
+		}
 	}
 	// "[772]" is what ip -N prints for some.
 	v, err := strconv.ParseUint(strings.Trim(string(n), "[]"), 0, 32)

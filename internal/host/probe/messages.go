@@ -1,11 +1,8 @@
 package probe
 
 import (
-	"encoding/binary"
 	"errors"
 	"unicode/utf8"
-
-	"github.com/mdlayher/netlink"
 )
 
 // Messages, attributes and flags of rtnetlink (Linux 6.18: include/uapi/linux/rtnetlink.h, if_link.h, if_addr.h, if.h,
@@ -24,28 +21,11 @@ const (
 	fraTable, fraMask, fraL3MDev                                              = 15, 16, 19
 	tcaKind                                                                   = 1
 
+	nested = 1 << 15 // NLA_F_NESTED, in the type of an attribute of attributes
+
 	flagUp, flagLoopback = 1, 8
 	ruleInvert           = 2
 )
-
-var native = binary.NativeEndian
-
-// message puts a header before a fixed part and attributes.
-func message(typ uint16, fixed []byte, attributes func(*netlink.AttributeEncoder)) ([]byte, error) {
-	ae := netlink.NewAttributeEncoder()
-	attributes(ae)
-	attrs, err := ae.Encode()
-	if err != nil {
-		return nil, err
-	}
-	size := 16 + len(fixed) + len(attrs)
-	b := make([]byte, 16, (size+3)&^3)
-	native.PutUint32(b, uint32(size))
-	native.PutUint16(b[4:], typ)
-	native.PutUint16(b[6:], uint16(netlink.Multi))
-	b = append(append(b, fixed...), attrs...)
-	return b[:cap(b)], nil
-}
 
 // ipLink is a link as "ip -j -d addr" prints it. Source: iproute2 6.1, ip/ipaddress.c, print_linkinfo().
 type ipLink struct {
@@ -93,29 +73,62 @@ func (x *ipXDP) program() uint32 {
 	return 0
 }
 
-// arpTypes are the names of hardware types that collectors know. ip -N prints numbers.
-func arpTypes() map[string]uint32 {
-	return map[string]uint32{
-		"ether": 1, "infiniband": 32, "ppp": 512, "ipip": 768, "tunnel6": 769, "loopback": 772, "sit": 776, "gre": 778,
-		"ieee802.11": 801, "gre6": 823, "netlink": 824, "6lowpan": 825, "rawip": 519, "void": 0xffff, "none": 0xfffe, "can": 280,
+// arpType is the number of a name among the hardware types that collectors know. ip -N prints numbers.
+func arpType(name string) (uint32, bool) {
+	switch name {
+	case "ether":
+		return 1, true
+	case "infiniband":
+		return 32, true
+	case "can":
+		return 280, true
+	case "ppp":
+		return 512, true
+	case "rawip":
+		return 519, true
+	case "ipip":
+		return 768, true
+	case "tunnel6":
+		return 769, true
+	case "loopback":
+		return 772, true
+	case "sit":
+		return 776, true
+	case "gre":
+		return 778, true
+	case "ieee802.11":
+		return 801, true
+	case "gre6":
+		return 823, true
+	case "netlink":
+		return 824, true
+	case "6lowpan":
+		return 825, true
+	case "none":
+		return 0xfffe, true
+	case "void":
+		return 0xffff, true
 	}
+	return 0, false
 }
 
-func (d *dumps) linkMessage(l ipLink) ([]byte, error) { return linkMessage(l, d.index) }
+func linkGroup(name string) (uint32, bool) { return 0, name == "default" || name == "" }
 
-func linkMessage(l ipLink, index map[string]uint32) ([]byte, error) {
+func (d *dumps) linkMessage(b []byte, l ipLink) ([]byte, error) { return linkMessage(b, l, d.index) }
+
+func linkMessage(b []byte, l ipLink, index map[string]uint32) ([]byte, error) {
 	if !utf8.ValidString(l.Name) || l.Name == "" || l.Index == 0 {
 		return nil, errors.New("a link without a name or number")
 	}
-	typ, err := l.Type.value("link type", arpTypes())
+	typ, err := l.Type.value("link type", arpType)
 	if err != nil {
 		typ = 0xffff // ARPHRD_VOID: a name that is in no table of ours is no kind that matters
 	}
-	fixed := make([]byte, 16) // struct ifinfomsg
+	fixed := new([16]byte)[:] // struct ifinfomsg
 	native.PutUint16(fixed[2:], uint16(typ))
 	native.PutUint32(fixed[4:], l.Index)
 	native.PutUint32(fixed[8:], l.flags())
-	group, err := l.Group.value("link group", map[string]uint32{"default": 0, "": 0})
+	group, err := l.Group.value("link group", linkGroup)
 	if err != nil {
 		return nil, err
 	}
@@ -127,36 +140,34 @@ func linkMessage(l ipLink, index map[string]uint32) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return message(newLink, fixed, func(ae *netlink.AttributeEncoder) {
-		ae.String(iflaName, l.Name)
-		ae.Uint32(iflaGroup, group)
-		if master != 0 {
-			ae.Uint32(iflaMaster, master)
-		}
-		l.attributes(ae, lower)
-	})
+	m := begin(b, newLink, fixed)
+	m.text(iflaName, l.Name)
+	m.uint32(iflaGroup, group)
+	if master != 0 {
+		m.uint32(iflaMaster, master)
+	}
+	l.attributes(&m, lower)
+	return m.end()
 }
 
-func (l ipLink) attributes(ae *netlink.AttributeEncoder, lower uint32) {
+func (l ipLink) attributes(m *message, lower uint32) {
 	if lower != 0 {
-		ae.Uint32(iflaLink, lower)
+		m.uint32(iflaLink, lower)
 	}
 	if l.NetnsID != nil {
 		if id, err := l.NetnsID.value("", nil); err == nil {
-			ae.Int32(iflaNetnsID, int32(id))
+			m.uint32(iflaNetnsID, id)
 		} // "unknown" is a namespace without an id: no link of another leads there
 	}
 	if l.Info != nil && l.Info.Kind != "" {
-		ae.Nested(iflaInfo, func(ae *netlink.AttributeEncoder) error {
-			ae.String(iflaInfoKind, l.Info.Kind)
-			return nil
-		})
+		start := m.open(nested | iflaInfo)
+		m.text(iflaInfoKind, l.Info.Kind)
+		m.close(start)
 	}
 	if l.XDP != nil && l.XDP.program() != 0 {
-		ae.Nested(iflaXDP, func(ae *netlink.AttributeEncoder) error {
-			ae.Uint32(iflaXDPProgram, l.XDP.program())
-			return nil
-		})
+		start := m.open(nested | iflaXDP)
+		m.uint32(iflaXDPProgram, l.XDP.program())
+		m.close(start)
 	}
 }
 
@@ -202,61 +213,62 @@ type ipAddress struct {
 	Label     string `json:"label"`
 }
 
-func scopes() map[string]uint32 {
-	return map[string]uint32{"global": 0, "site": 200, "link": 253, "host": 254, "nowhere": 255}
+func addressScope(name string) (uint32, bool) {
+	switch name {
+	case "global":
+		return 0, true
+	case "site":
+		return 200, true
+	case "link":
+		return 253, true
+	case "host":
+		return 254, true
+	case "nowhere":
+		return 255, true
+	}
+	return 0, false
 }
 
-func addressMessage(a ipAddress, link uint32) ([]byte, error) {
+// addressMessage appends nothing for an address of a family that nobody asks about.
+func addressMessage(b []byte, a ipAddress, link uint32) ([]byte, error) {
 	family := byte(familyIP4)
 	switch a.Family {
 	case "inet":
 	case "inet6":
 		family = familyIP6
 	default:
-		return nil, nil
+		return b, nil
 	}
-	scope, err := a.Scope.value("scope", scopes())
+	scope, err := a.Scope.value("scope", addressScope)
 	if err != nil {
 		return nil, err
 	}
-	fixed := make([]byte, 8) // struct ifaddrmsg
+	fixed := new([8]byte)[:] // struct ifaddrmsg
 	fixed[0], fixed[1], fixed[3] = family, a.Bits, byte(scope)
 	native.PutUint32(fixed[4:], link)
-	values := map[uint16]string{ifaLocal: a.Local, ifaAddress: a.Peer, ifaBroadcast: a.Broadcast}
-	if a.Peer == "" {
-		values[ifaAddress] = a.Local
-	}
-	if family == familyIP6 && a.Peer == "" {
-		delete(values, ifaLocal)
-	}
-	raw, err := addresses(values, family)
-	if err != nil {
-		return nil, err
-	}
-	return message(newAddress, fixed, func(ae *netlink.AttributeEncoder) {
-		for _, t := range []uint16{ifaAddress, ifaLocal, ifaBroadcast} {
-			if raw[t] != nil {
-				ae.Bytes(t, raw[t])
-			}
+	local, peer := a.Local, a.Peer
+	if peer == "" {
+		peer = local
+		if family == familyIP6 {
+			local = ""
 		}
-		if a.Label != "" {
-			ae.String(ifaLabel, a.Label)
-		}
-	})
-}
-
-// addresses are the bytes of those that are there.
-func addresses(values map[uint16]string, family byte) (map[uint16][]byte, error) {
-	raw := map[uint16][]byte{}
-	for t, s := range values {
-		if s == "" {
+	}
+	m := begin(b, newAddress, fixed)
+	for _, v := range [...]struct {
+		typ  uint16
+		text string
+	}{{ifaAddress, peer}, {ifaLocal, local}, {ifaBroadcast, a.Broadcast}} {
+		if v.text == "" {
 			continue
 		}
-		a, err := addr(s, family)
+		ip, err := addr(v.text, family)
 		if err != nil {
 			return nil, err
 		}
-		raw[t] = a.AsSlice()
+		m.addr(v.typ, ip)
 	}
-	return raw, nil
+	if a.Label != "" {
+		m.text(ifaLabel, a.Label)
+	}
+	return m.end()
 }

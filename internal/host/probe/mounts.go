@@ -46,7 +46,9 @@ func parseMounts(b []byte) mounts {
 			continue
 		}
 		m := mount{root: f[3], point: unescape(f[4])}
-		m.onlyProcesses = slices.Contains(strings.Split(f[len(f)-1], ","), "subset=pid")
+		if opts := f[len(f)-1]; strings.Contains(opts, "subset=pid") {
+			m.onlyProcesses = slices.Contains(strings.Split(opts, ","), "subset=pid")
+		}
 		var err1, err2 error
 		m.id, err1 = strconv.Atoi(f[0])
 		m.parent, err2 = strconv.Atoi(f[1])
@@ -67,7 +69,9 @@ func (all *mounts) add(m mount) {
 	if m.point == "/proc" || m.point == "/sys" {
 		all.top[m.point] = m
 	}
-	all.on[place{m.parent, m.point}] = m
+	if strings.HasPrefix(m.point, "/proc") || strings.HasPrefix(m.point, "/sys") { // nobody asks about others
+		all.on[place{m.parent, m.point}] = m
+	}
 	if m.kind == "nsfs" {
 		all.nsfs[m.point] = m.root
 	}
@@ -75,6 +79,9 @@ func (all *mounts) add(m mount) {
 
 // unescape undoes \040 and its like.
 func unescape(s string) string {
+	if strings.IndexByte(s, '\\') < 0 {
+		return s
+	}
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		if s[i] == '\\' && i+4 <= len(s) {
@@ -90,7 +97,7 @@ func unescape(s string) string {
 }
 
 // covering is the mount that a path below root leads into: the last one on root, and from there those mounted on the way.
-func (all mounts) covering(root, name string) (m mount, ok bool) {
+func (all *mounts) covering(root, name string) (m mount, ok bool) {
 	m, ok = all.top[root]
 	for end := len(root); ok && end <= len(name); end++ {
 		if end < len(name) && name[end] != '/' {
@@ -109,7 +116,7 @@ func (all mounts) covering(root, name string) (m mount, ok bool) {
 
 // orMasked takes back an absent or empty answer about /proc or /sys that proves nothing, because something else is mounted
 // there; see host.Hidden.
-func (all mounts) orMasked(name string, a *host.Answer) *host.Answer {
+func (all *mounts) orMasked(name string, a host.Answer) host.Answer {
 	if !a.Absent && (len(a.Data) > 0 || a.Err != "" || a.Files != nil) {
 		return a
 	}
@@ -123,11 +130,11 @@ func (all mounts) orMasked(name string, a *host.Answer) *host.Answer {
 	if why == "" {
 		return a
 	}
-	return &host.Answer{Err: host.Hidden + ": " + why}
+	return host.Answer{Err: host.Hidden + ": " + why}
 }
 
 // masked says what hides a path; empty when the file system around it is the kernel's own.
-func (all mounts) masked(root, name, kind string) string {
+func (all *mounts) masked(root, name, kind string) string {
 	m, ok := all.covering(root, strings.TrimSuffix(name, "/"))
 	switch {
 	case !ok, m.point == root && m.kind != kind:

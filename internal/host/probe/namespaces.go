@@ -106,7 +106,7 @@ func (r *reading) namespaces(n host.Need, s *slot, d *dumps) *host.Answer {
 	if err := sv.processes(s.spaces.found, s.spaces.veiled); err != nil {
 		return &host.Answer{Err: err.Error()}
 	}
-	sv.names(s.spaces.named, r.mounts)
+	sv.names(s.spaces.named, &r.mounts)
 	list, links := r.entered(n, s.spaces, sv)
 	a := &host.Answer{Truncated: len(list) > host.MaxNamespaces}
 	list = list[:min(len(list), host.MaxNamespaces)]
@@ -184,14 +184,15 @@ func (r *reading) describe(ns *host.NamespaceEvidence, in *inside, files []strin
 	}
 	ns.Files = make(map[string]*host.Answer, len(files))
 	for _, f := range in.files {
-		ns.Files[f.path] = r.file(f, fileLimit)
+		a := r.file(f, fileLimit)
+		ns.Files[f.path] = &a
 	}
 	links, fault := decodeOutput[ipLink](in.output, "ip")
 	if fault != nil && (len(in.output.data) == insideLimit+1 || len(in.output.data) == crowded+1) {
 		fault = &host.Answer{Err: "ip: cut at the size limit"}
 	}
 	index := indexOf(links)
-	ns.Links = messagesOf(links, fault, func(l ipLink) ([]byte, error) { return linkMessage(l, index) })
+	ns.Links = messagesOf(links, fault, func(b []byte, l ipLink) ([]byte, error) { return linkMessage(b, l, index) })
 	ns.Addresses = (&dumps{}).addresses(links, fault)
 	return links
 }

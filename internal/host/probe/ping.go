@@ -34,7 +34,7 @@ func sudoersName(name string) string {
 // those without which something stays unknown. "a|b" are alternatives, of which one is enough.
 func Tools(req host.Request) []string {
 	all := []string{"sh", "head", "env", "grep", "tail", "date", "uname", "timeout", "gzip"}
-	for _, it := range planOf(req).items {
+	for _, it := range NewPlan(req).items {
 		switch {
 		case it.text != "":
 			all = append(all, it.text.argv()[0])

@@ -15,12 +15,19 @@ import (
 // evidence. It never holds more than limit bytes decompressed. The errors are [ErrNoAnswer], [ErrCut], [ErrTooLong], and
 // others that say how the answer contradicts itself; an answer that is not whole is not used at all.
 func Read(r io.Reader, req host.Request, nonce string, limit int64) (*host.Evidence, error) {
-	p := planOf(req)
-	s, err := open(r, nonce, limit)
+	return NewPlan(req).Read(r, nonce, limit)
+}
+
+// Read is as the function of that name.
+func (p *Plan) Read(r io.Reader, nonce string, limit int64) (*host.Evidence, error) {
+	u, _ := p.unpackers.Get().(*unpacker)
+	defer p.unpackers.Put(u)
+	defer u.in.Reset(nil)
+	s, err := u.open(r, nonce, limit)
 	if err != nil {
 		return nil, err
 	}
-	rd := &reading{plan: p, stream: s, slots: make([]slot, len(p.items))}
+	rd := &reading{plan: p, stream: s, slots: make([]slot, len(p.items)), single: make([]fileRead, len(p.items))}
 	if err := rd.records(); err != nil {
 		return nil, fmt.Errorf("probe: %w", err)
 	}
@@ -49,9 +56,10 @@ type fileRead struct {
 
 // reading is an answer being read.
 type reading struct {
-	plan    *plan
+	plan    *Plan
 	stream  *stream
 	slots   []slot
+	single  []fileRead // room for the file of a slot that has one
 	queue   []queued
 	mounts  mounts
 	name    string
@@ -112,6 +120,9 @@ func (r *reading) slotRecord(kind string, i int, rest string) error {
 	it, s := r.plan.items[i], &r.slots[i]
 	switch kind {
 	case "F", "C", "U", "P":
+		if s.files == nil {
+			s.files = r.single[i : i : i+1]
+		}
 		return r.path(kind, it, s, rest)
 	case "N":
 		if s.why = rest; rest == "" {

@@ -2,8 +2,10 @@ package probe
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 
-	"github.com/mdlayher/netlink"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // ipHop is where a route leads.
@@ -27,23 +29,36 @@ type ipRoute struct {
 	Hops   []ipHop `json:"nexthops"`
 }
 
-func tables() map[string]uint32 {
-	return map[string]uint32{"": 254, "main": 254, "local": 255, "default": 253, "unspec": 0}
-}
-
-func routeTypes() map[string]uint32 {
-	return map[string]uint32{
-		"": 1, "unspec": 0, "unicast": 1, "local": 2, "broadcast": 3, "anycast": 4, "multicast": 5, "blackhole": 6,
-		"unreachable": 7, "prohibit": 8, "throw": 9, "nat": 10,
+func routingTable(name string) (uint32, bool) {
+	switch name {
+	case "", "main":
+		return 254, true
+	case "local":
+		return 255, true
+	case "default":
+		return 253, true
+	case "unspec":
+		return 0, true
 	}
+	return 0, false
 }
 
-func (d *dumps) routeMessage(r ipRoute, family byte) ([]byte, error) {
-	table, err := r.Table.value("routing table", tables())
+func routeType(name string) (uint32, bool) {
+	if name == "" {
+		return 1, true
+	}
+	i := slices.Index([]string{
+		"unspec", "unicast", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit", "throw", "nat",
+	}, name)
+	return uint32(max(i, 0)), i >= 0
+}
+
+func (d *dumps) routeMessage(b []byte, r ipRoute, family byte) ([]byte, error) {
+	table, err := r.Table.value("routing table", routingTable)
 	if err != nil {
 		return nil, err
 	}
-	typ, err := r.Type.value("route type", routeTypes())
+	typ, err := r.Type.value("route type", routeType)
 	if err != nil {
 		return nil, err
 	}
@@ -51,58 +66,62 @@ func (d *dumps) routeMessage(r ipRoute, family byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := addresses(map[uint16]string{rtaPrefSrc: r.Source}, family)
-	if err != nil {
-		return nil, err
+	var source netip.Addr
+	if r.Source != "" {
+		if source, err = addr(r.Source, family); err != nil {
+			return nil, err
+		}
 	}
 	hops, err := d.hops(r, family)
 	if err != nil {
 		return nil, err
 	}
-	fixed := make([]byte, 12) // struct rtmsg
+	fixed := new([12]byte)[:] // struct rtmsg
 	fixed[0], fixed[1], fixed[7] = family, byte(dst.Bits()), byte(typ)
 	if table < 256 {
 		fixed[4] = byte(table)
 	}
-	return message(newRoute, fixed, func(ae *netlink.AttributeEncoder) {
-		ae.Uint32(rtaTable, table)
-		if dst.Bits() > 0 {
-			ae.Bytes(rtaDst, dst.Addr().AsSlice())
-		}
-		if r.Metric != 0 {
-			ae.Uint32(rtaPriority, r.Metric)
-		}
-		if raw[rtaPrefSrc] != nil {
-			ae.Bytes(rtaPrefSrc, raw[rtaPrefSrc])
-		}
-		if hops[0].link != 0 {
-			ae.Uint32(rtaOIF, hops[0].link)
-		}
-		hops[0].gateway(ae)
-		if len(hops) > 1 {
-			ae.Do(rtaMultipath, func() ([]byte, error) { return multipath(hops[1:]) })
-		}
-	})
+	m := begin(b, newRoute, fixed)
+	m.uint32(rtaTable, table)
+	if dst.Bits() > 0 {
+		m.addr(rtaDst, dst.Addr())
+	}
+	if r.Metric != 0 {
+		m.uint32(rtaPriority, r.Metric)
+	}
+	if source.IsValid() {
+		m.addr(rtaPrefSrc, source)
+	}
+	if hops[0].link != 0 {
+		m.uint32(rtaOIF, hops[0].link)
+	}
+	hops[0].gateway(&m)
+	if len(hops) > 1 {
+		m.multipath(hops[1:])
+	}
+	return m.end()
 }
 
 // hops are the route's own next hop, which may be none, and those of a multipath route.
 func (d *dumps) hops(r ipRoute, family byte) ([]hop, error) {
-	hops := make([]hop, 0, len(r.Hops)+1)
-	for _, h := range append([]ipHop{r.ipHop}, r.Hops...) {
-		one, err := d.hop(h, family)
-		if err != nil {
+	hops := make([]hop, len(r.Hops)+1)
+	for i := range hops {
+		h := &r.ipHop
+		if i > 0 {
+			h = &r.Hops[i-1]
+		}
+		var err error
+		if hops[i], err = d.hop(*h, family); err != nil {
 			return nil, fmt.Errorf("route to %.60s: %w", r.Dst, err)
 		}
-		hops = append(hops, one)
 	}
 	return hops, nil
 }
 
-// hop is a next hop in the kernel's terms: a link, and an address of the route's family or (via) of the other.
+// hop is a next hop in the kernel's terms: a link, and an address of the route's family or (via) of any.
 type hop struct {
-	link uint32
-	addr []byte
-	via  []byte // struct rtvia: family, then the address
+	link      uint32
+	addr, via netip.Addr
 }
 
 func (d *dumps) hop(h ipHop, family byte) (hop, error) {
@@ -112,51 +131,49 @@ func (d *dumps) hop(h ipHop, family byte) (hop, error) {
 	}
 	out := hop{link: link}
 	if h.Gateway != "" {
-		a, err := addr(h.Gateway, family)
-		if err != nil {
+		if out.addr, err = addr(h.Gateway, family); err != nil {
 			return out, err
 		}
-		out.addr = a.AsSlice()
 	}
 	if h.Via != nil {
 		other := byte(familyIP6)
 		if h.Via.Family == "inet" {
 			other = familyIP4
 		}
-		a, err := addr(h.Via.Host, other)
-		if err != nil {
+		if out.via, err = addr(h.Via.Host, other); err != nil {
 			return out, err
 		}
-		out.via = append(native.AppendUint16(nil, uint16(other)), a.AsSlice()...)
 	}
 	return out, nil
 }
 
-func (h hop) gateway(ae *netlink.AttributeEncoder) {
-	if h.addr != nil {
-		ae.Bytes(rtaGateway, h.addr)
+func (h hop) gateway(m *message) {
+	if h.addr.IsValid() {
+		m.addr(rtaGateway, h.addr)
 	}
-	if h.via != nil {
-		ae.Bytes(rtaVia, h.via)
+	if h.via.IsValid() { // struct rtvia: family, then the address
+		family := uint16(familyIP6)
+		if h.via.Is4() {
+			family = familyIP4
+		}
+		start := m.open(rtaVia)
+		m.b = appendAddr(native.AppendUint16(m.b, family), h.via)
+		m.close(start)
 	}
 }
 
 // multipath is one struct rtnexthop (length, flags, hops, index) with attributes for each hop.
-func multipath(hops []hop) ([]byte, error) {
-	var b []byte
+func (m *message) multipath(hops []hop) {
+	all := m.open(rtaMultipath)
 	for _, h := range hops {
-		ae := netlink.NewAttributeEncoder()
-		h.gateway(ae)
-		attrs, err := ae.Encode()
-		if err != nil {
-			return nil, err
-		}
-		b = native.AppendUint16(b, uint16(8+len(attrs)))
-		b = append(b, 0, 0)
-		b = native.AppendUint32(b, h.link)
-		b = append(b, attrs...)
+		start := len(m.b)
+		m.b = native.AppendUint16(m.b, 0)
+		m.b = append(m.b, 0, 0)
+		m.b = native.AppendUint32(m.b, h.link)
+		h.gateway(m)
+		native.PutUint16(m.b[start:], uint16(len(m.b)-start))
 	}
-	return b, nil
+	m.close(all)
 }
 
 // ipRule is a policy rule as "ip -j -d rule" prints it. Source: iproute2 6.1, ip/iprule.c, print_rule().
@@ -180,12 +197,23 @@ type ipRule struct {
 // json0 is a key that is there or not, whatever its value: null, often.
 type json0 bool
 
-// UnmarshalJSON is called for null, too.
-func (p *json0) UnmarshalJSON([]byte) error { *p = true; return nil }
+// UnmarshalJSONFrom is called for null, too.
+func (p *json0) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	*p = true
+	return dec.SkipValue()
+}
 
-// ruleActions are FR_ACT_*; ip prints some of them under the names of route types with the same numbers.
-func ruleActions() map[string]uint32 {
-	return map[string]uint32{"blackhole": 6, "unreachable": 7, "prohibit": 8}
+// ruleAction is FR_ACT_*; ip prints some of them under the names of route types with the same numbers.
+func ruleAction(name string) (uint32, bool) {
+	switch name {
+	case "blackhole":
+		return 6, true
+	case "unreachable":
+		return 7, true
+	case "prohibit":
+		return 8, true
+	}
+	return 0, false
 }
 
 // action is the FR_ACT_* of a rule: a lookup (1), goto (2), nop (3), or one that says itself.
@@ -198,10 +226,10 @@ func (r ipRule) action() (uint32, error) {
 	case bool(r.Nop):
 		return 3, nil
 	}
-	return r.Action.value("rule action", ruleActions())
+	return r.Action.value("rule action", ruleAction)
 }
 
-func ruleMessage(r ipRule, family byte) ([]byte, error) {
+func ruleMessage(b []byte, r ipRule, family byte) ([]byte, error) {
 	action, err := r.action()
 	if err != nil {
 		return nil, err
@@ -214,60 +242,69 @@ func ruleMessage(r ipRule, family byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	numbers := map[uint16]uint32{fraPriority: r.Priority}
-	if err := r.numbers(numbers); err != nil {
+	numbers, err := r.numbers()
+	if err != nil {
 		return nil, err
 	}
-	fixed := make([]byte, 12) // struct fib_rule_hdr
+	fixed := new([12]byte)[:] // struct fib_rule_hdr
 	fixed[0], fixed[1], fixed[2], fixed[7] = family, dst.bits, src.bits, byte(action)
-	if t := numbers[fraTable]; t < 256 {
+	if t := numbers[0].value; t < 256 {
 		fixed[4] = byte(t)
 	}
 	if r.Not {
 		native.PutUint32(fixed[8:], ruleInvert)
 	}
-	return message(newRule, fixed, func(ae *netlink.AttributeEncoder) {
-		for _, t := range []uint16{fraPriority, fraTable, fraMark, fraMask} {
-			if v, ok := numbers[t]; ok {
-				ae.Uint32(t, v)
-			}
+	m := begin(b, newRule, fixed)
+	m.uint32(fraPriority, r.Priority)
+	for _, n := range numbers {
+		if n.there {
+			m.uint32(n.typ, n.value)
 		}
-		if src.addr != nil {
-			ae.Bytes(fraSrc, src.addr)
-		}
-		if dst.addr != nil {
-			ae.Bytes(fraDst, dst.addr)
-		}
-		if r.In != "" {
-			ae.String(fraIIF, r.In)
-		}
-		if r.L3MDev {
-			ae.Uint8(fraL3MDev, 1)
-		}
-	})
+	}
+	if src.addr.IsValid() {
+		m.addr(fraSrc, src.addr)
+	}
+	if dst.addr.IsValid() {
+		m.addr(fraDst, dst.addr)
+	}
+	if r.In != "" {
+		m.text(fraIIF, r.In)
+	}
+	if r.L3MDev {
+		m.uint8(fraL3MDev, 1)
+	}
+	return m.end()
 }
 
-// numbers adds table, mark and mask. A mark without a mask is compared whole.
-func (r ipRule) numbers(to map[uint16]uint32) error {
-	for t, n := range map[uint16]*number{fraTable: r.Table, fraMark: r.Mark, fraMask: r.Mask} {
+// ruleNumber is an attribute that a rule may have.
+type ruleNumber struct {
+	typ   uint16
+	value uint32
+	there bool
+}
+
+// numbers are table, mark and mask. A mark without a mask is compared whole.
+func (r ipRule) numbers() ([3]ruleNumber, error) {
+	out := [3]ruleNumber{{typ: fraTable}, {typ: fraMark}, {typ: fraMask}}
+	for i, n := range [...]*number{r.Table, r.Mark, r.Mask} {
 		if n == nil {
 			continue
 		}
-		v, err := n.value("routing rule", tables())
+		v, err := n.value("routing rule", routingTable)
 		if err != nil {
-			return err
+			return out, err
 		}
-		to[t] = v
+		out[i].value, out[i].there = v, true
 	}
-	if _, ok := to[fraMask]; r.Mark != nil && !ok {
-		to[fraMask] = 0xffffffff
+	if r.Mark != nil && !out[2].there {
+		out[2].value, out[2].there = 0xffffffff, true
 	}
-	return nil
+	return out, nil
 }
 
 // chosen is a source or destination that a rule selects.
 type chosen struct {
-	addr []byte
+	addr netip.Addr
 	bits uint8
 }
 
@@ -279,7 +316,7 @@ func selector(s string, bits *uint8, family byte) (chosen, error) {
 	if err != nil {
 		return chosen{}, err
 	}
-	c := chosen{addr: p.Addr().AsSlice(), bits: uint8(p.Bits())}
+	c := chosen{addr: p.Addr(), bits: uint8(p.Bits())}
 	if bits != nil {
 		c.bits = *bits
 	}
@@ -292,12 +329,14 @@ type ipQdisc struct {
 	Dev  string `json:"dev"`
 }
 
-func (d *dumps) qdiscMessage(q ipQdisc) ([]byte, error) {
+func (d *dumps) qdiscMessage(b []byte, q ipQdisc) ([]byte, error) {
 	link, err := d.link(q.Dev)
 	if err != nil {
 		return nil, err
 	}
-	fixed := make([]byte, 20) // struct tcmsg
+	fixed := new([20]byte)[:] // struct tcmsg
 	native.PutUint32(fixed[4:], link)
-	return message(newQdisc, fixed, func(ae *netlink.AttributeEncoder) { ae.String(tcaKind, q.Kind) })
+	m := begin(b, newQdisc, fixed)
+	m.text(tcaKind, q.Kind)
+	return m.end()
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -27,8 +28,10 @@ var library []byte
 
 // Script is the POSIX sh script that reads what req asks for and prints the answers. nonce (32 hex digits, fresh for each run)
 // marks where they begin and end.
-func Script(req host.Request, nonce string) []byte {
-	p := planOf(req)
+func Script(req host.Request, nonce string) []byte { return NewPlan(req).Script(nonce) }
+
+// Script is as the function of that name.
+func (p *Plan) Script(nonce string) []byte {
 	var b bytes.Buffer
 	b.Write(library)
 	fmt.Fprintf(&b, "\n# --- What is read "+strings.Repeat("-", 101)+"\n\nnonce=%s sample=%s\n", quote(nonce), p.sample())
@@ -57,24 +60,36 @@ const (
 // item is one thing that the script reads; its index in the plan is its slot in the output.
 type item struct {
 	need host.Need
-	text text // not empty: output of ip or tc, for the Netlink needs together
+	key  string // the need's
+	text text   // not empty: output of ip or tc, for the Netlink needs together
 	pass pass
 }
 
-// plan is what the script reads, the same for who writes it and for who reads its output.
-type plan struct {
-	req   host.Request
-	needs []host.Need // each once
-	items []item
+// Plan is a request prepared for many nodes: what the script reads, the same for who writes it and for who reads its output. It may
+// be used for several nodes at once.
+type Plan struct {
+	req       host.Request
+	needs     []planned // each once
+	items     []item
+	unpackers sync.Pool
 }
 
-func planOf(req host.Request) *plan {
-	p := &plan{req: req}
+// planned is a need, and the answer to it where nobody has to ask the node.
+type planned struct {
+	host.Need
+	key     string
+	refusal *host.Answer
+}
+
+// NewPlan prepares a request, which is not to be changed afterwards.
+func NewPlan(req host.Request) *Plan {
+	p := &Plan{req: req}
+	p.unpackers.New = func() any { return newUnpacker() }
 	seen := map[string]bool{}
 	for _, n := range req.Needs {
-		if !seen[n.Key()] {
-			seen[n.Key()] = true
-			p.needs = append(p.needs, n)
+		if key := n.Key(); !seen[key] {
+			seen[key] = true
+			p.needs = append(p.needs, planned{Need: n, key: key, refusal: refuse(n)})
 		}
 	}
 	if req.Sample > 0 {
@@ -88,30 +103,30 @@ func planOf(req host.Request) *plan {
 }
 
 // add plans the chosen needs for one pass.
-func (p *plan) add(at pass, chosen func(host.Need) bool) {
-	var dumps, namespaces []host.Need
+func (p *Plan) add(at pass, chosen func(host.Need) bool) {
+	var dumps []host.Need
+	var namespaces []item
 	for _, n := range p.needs {
+		one := item{need: n.Need, key: n.key, pass: at}
 		switch {
-		case !chosen(n) || refuse(n) != nil:
+		case !chosen(n.Need) || n.refusal != nil:
 		case n.Kind == host.Netlink:
-			dumps = append(dumps, n)
+			dumps = append(dumps, n.Need)
 		case n.Kind == host.Namespaces:
-			namespaces = append(namespaces, n)
+			namespaces = append(namespaces, one)
 		default:
-			p.items = append(p.items, item{need: n, pass: at})
+			p.items = append(p.items, one)
 		}
 	}
 	for _, t := range textsFor(dumps) {
 		p.items = append(p.items, item{text: t, pass: at})
 	}
 	// Last, since the dump of links gives ids to the namespaces that they lead to.
-	for _, n := range namespaces {
-		p.items = append(p.items, item{need: n, pass: at})
-	}
+	p.items = append(p.items, namespaces...)
 }
 
 // sample is the time between the readings in hundredths of a second, as the script wants it.
-func (p *plan) sample() string {
+func (p *Plan) sample() string {
 	if p.req.Sample <= 0 {
 		return "''"
 	}

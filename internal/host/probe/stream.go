@@ -3,12 +3,13 @@ package probe
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/klauspost/compress/gzip"
 
 	"github.com/ctaudit/ctaudit/internal/host"
 )
@@ -31,29 +32,38 @@ const (
 // markerOf begins the line before the answer; the codec follows.
 func markerOf(nonce string) string { return fmt.Sprintf("ctaudit-probe %d %s ", protocol, nonce) }
 
-// open skips what stands before the answer, and returns the answer unpacked, at most limit bytes of it.
-func open(r io.Reader, nonce string, limit int64) (*stream, error) {
-	in := bufio.NewReaderSize(r, 32<<10)
-	codec, err := findMarker(in, nonce)
+// open skips what stands before the answer, and unpacks the answer, at most limit bytes of it.
+func (u *unpacker) open(r io.Reader, nonce string, limit int64) (*stream, error) {
+	u.in.Reset(r)
+	codec, err := findMarker(u.in, nonce)
 	if err != nil {
 		return nil, err
 	}
 	s := &stream{data: []byte("CT=" + nonce + "\x00"), end: []byte("END=" + nonce + "\x00")}
 	switch codec {
 	case "plain":
-		s.in = bufio.NewReaderSize(&bounded{r: host.Weighed(in, r), left: limit}, 64<<10)
+		s.in = &bounded{r: host.Weighed(u.in, r), left: limit}
 	case "gzip":
-		z, err := gzip.NewReader(in)
-		if err != nil {
+		if err := u.gzip.Reset(u.in); err != nil {
 			return nil, cutOr(err)
 		}
-		z.Multistream(false)
+		u.gzip.Multistream(false)
 		s.packed = true
-		s.in = bufio.NewReaderSize(&bounded{r: host.Weighed(z, r), left: limit}, 64<<10)
+		s.in = &bounded{r: host.Weighed(u.gzip, r), left: limit}
 	default:
 		return nil, fmt.Errorf("the answer is packed with %.20q, which nobody asked for", codec)
 	}
 	return s, nil
+}
+
+// unpacker is what unpacking takes, which one answer after the other uses.
+type unpacker struct {
+	in   *bufio.Reader
+	gzip *gzip.Reader
+}
+
+func newUnpacker() *unpacker {
+	return &unpacker{in: bufio.NewReaderSize(nil, 32<<10), gzip: new(gzip.Reader)}
 }
 
 // findMarker reads up to the end of the marker's line and returns the codec that it names.
@@ -123,26 +133,73 @@ func cutOr(err error) error {
 	return err
 }
 
-// stream is the records of an answer.
+// stream is the records of an answer. What is taken from it stays as it is, and is not copied where it is small.
 type stream struct {
-	in        *bufio.Reader
+	in        io.Reader
 	packed    bool   // with gzip, which checks it
 	data, end []byte // what ends data
-	piece     []byte // what is being read
+	piece     []byte // what was unpacked: taken up to from, known up to to
+	from, to  int
+}
+
+// pieceSize is more than a small node's whole answer.
+const pieceSize = 96 << 10
+
+// fill unpacks more. What was taken of a piece belongs to who took it, so a full one is left to them.
+func (s *stream) fill() error {
+	if s.to == len(s.piece) {
+		s.renew()
+	}
+	for range 100 {
+		n, err := s.in.Read(s.piece[s.to:])
+		if s.to += n; n > 0 {
+			return nil // an error comes again
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// renew goes on in a new piece, with room for data that is longer than others.
+func (s *stream) renew() {
+	rest, size := s.piece[s.from:s.to], pieceSize
+	if len(rest) > pieceSize/2 {
+		size += len(rest) + len(rest)/4
+	}
+	s.piece = make([]byte, size)
+	s.from, s.to = 0, copy(s.piece, rest)
+}
+
+// nul is where the next NUL is from there on, seen from what was not taken; what is known already when there is none.
+func (s *stream) nul(from int) (at int, found bool) {
+	i := bytes.IndexByte(s.piece[s.from+from:s.to], 0)
+	if i < 0 {
+		return s.to - s.from, false
+	}
+	return from + i, true
+}
+
+// take is the next n bytes.
+func (s *stream) take(n int) []byte {
+	b := s.piece[s.from : s.from+n : s.from+n]
+	s.from += n
+	return b
 }
 
 // words reads a record's words up to its NUL. The last of n words takes the rest, blanks included.
 func (s *stream) words() (string, error) {
-	var b []byte
-	for {
-		part, err := s.in.ReadSlice(0)
-		b = append(b, part...)
-		switch {
-		case len(b) > maxHeader:
-			return "", fmt.Errorf("a record without an end: %.80q", b)
-		case err == nil:
-			return string(b[:len(b)-1]), nil
-		case !errors.Is(err, bufio.ErrBufferFull):
+	for seen := 0; ; {
+		at, found := s.nul(seen)
+		switch seen = at; {
+		case at >= maxHeader:
+			return "", fmt.Errorf("a record without an end: %.80q", s.piece[s.from:s.from+at])
+		case found:
+			b := s.take(at + 1)
+			return string(b[:at]), nil
+		}
+		if err := s.fill(); err != nil {
 			return "", cutOr(err)
 		}
 	}
@@ -151,29 +208,40 @@ func (s *stream) words() (string, error) {
 // segment reads data up to its end, and says whether it was the last of several. More than limit bytes are a lie, since the
 // script stops there.
 func (s *stream) segment(limit int64) (b []byte, last bool, err error) {
-	s.piece = s.piece[:0]
-	for {
-		part, err := s.in.ReadSlice(0)
-		s.piece = append(s.piece, part...)
-		switch {
-		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
-			return nil, false, cutOr(err)
-		case err == nil && bytes.HasSuffix(s.piece, s.data):
-			return within(s.piece[:len(s.piece)-len(s.data)], false, limit)
-		case err == nil && bytes.HasSuffix(s.piece, s.end):
-			return within(s.piece[:len(s.piece)-len(s.end)], true, limit)
-		case int64(len(s.piece)) > limit+int64(len(s.end)):
+	for seen := 0; ; {
+		at, found := s.nul(seen)
+		switch all := s.piece[s.from:min(s.from+at+1, s.to)]; {
+		case found && bytes.HasSuffix(all, s.data):
+			b, err = s.upTo(len(all), len(s.data), limit)
+			return b, false, err
+		case found && bytes.HasSuffix(all, s.end):
+			b, err = s.upTo(len(all), len(s.end), limit)
+			return b, true, err
+		case int64(len(all)) > limit+int64(len(s.end)):
 			return nil, false, fmt.Errorf("more than %d bytes where the script stops", limit)
+		case found:
+			seen = at + 1
+			continue
+		}
+		seen = at
+		if err := s.fill(); err != nil {
+			return nil, false, cutOr(err)
 		}
 	}
 }
 
-// within is data as it stays: a copy of its own size, since what it was read into is used again.
-func within(b []byte, last bool, limit int64) ([]byte, bool, error) {
+// upTo takes n bytes, and returns them without their end. They are copied where most of a long piece would stay for them alone.
+func (s *stream) upTo(n, end int, limit int64) ([]byte, error) {
+	b := s.take(n)
+	b = b[: n-end : n-end]
 	if int64(len(b)) > limit {
-		return nil, false, fmt.Errorf("%d bytes where the script stops at %d", len(b), limit)
+		return nil, fmt.Errorf("%d bytes where the script stops at %d", len(b), limit)
 	}
-	return append(make([]byte, 0, len(b)), b...), last, nil
+	if len(s.piece) > 2*pieceSize && len(b) < len(s.piece)/4*3 {
+		b = append(make([]byte, 0, len(b)), b...)
+		s.renew()
+	}
+	return b, nil
 }
 
 // only reads data that is one piece.
@@ -192,7 +260,7 @@ func (s *stream) drain() error {
 		return nil
 	}
 	n, err := io.Copy(io.Discard, s.in)
-	if err == nil && n > 0 {
+	if n += int64(s.to - s.from); err == nil && n > 0 {
 		err = fmt.Errorf("%d bytes behind the end", n)
 	}
 	return cutOr(err)
@@ -231,12 +299,17 @@ func (s *stream) output(limit int64) (*output, error) {
 
 // tail reads words that may be somewhat longer than others.
 func (s *stream) tail() (string, error) {
-	b, err := s.in.ReadBytes(0)
-	if err != nil {
-		return "", cutOr(err)
+	for seen := 0; ; {
+		at, found := s.nul(seen)
+		switch seen = at; {
+		case at > maxHeader+1:
+			return "", fmt.Errorf("complaints of %d bytes", at)
+		case found:
+			b := s.take(at + 1)
+			return string(b[:at]), nil
+		}
+		if err := s.fill(); err != nil {
+			return "", cutOr(err)
+		}
 	}
-	if len(b) > maxHeader+2 {
-		return "", fmt.Errorf("complaints of %d bytes", len(b))
-	}
-	return string(b[:len(b)-1]), nil
 }

@@ -128,7 +128,7 @@ func (s *survey) unveil(denied []int, veiled []listed) {
 }
 
 // names adds those that are mounted. A link there counts when it leads to the namespace of a process.
-func (s *survey) names(named []byte, all mounts) {
+func (s *survey) names(named []byte, all *mounts) {
 	for _, l := range parseListing(named) {
 		_, used := s.found[l.inode]
 		if l.why == "" && l.inode != s.own && (used || all.namespace(l.path, l.inode)) {
@@ -139,7 +139,7 @@ func (s *survey) names(named []byte, all mounts) {
 }
 
 // namespace says whether a network namespace is mounted at the path.
-func (all mounts) namespace(path string, inode uint64) bool {
+func (all *mounts) namespace(path string, inode uint64) bool {
 	return all.nsfs[path] == fmt.Sprintf("net:[%d]", inode)
 }
 

@@ -24,13 +24,13 @@ type Client struct {
 	jumps    jumps
 	programs programs
 	room     chan struct{} // for heavy answers
-	scripts  scripts
 
 	mu     sync.Mutex
+	last   *asked
 	dbs    map[string]*knownHosts
 	said   map[string]bool
 	script func(req host.Request, nonce string) []byte
-	read   func(r io.Reader, req host.Request, nonce string, limit int64) (*host.Evidence, error)
+	read   func(r io.Reader, req host.Request, nonce string, limit int64) (*host.Evidence, error) // nil: the plan's
 }
 
 // New makes a client. It opens nothing yet.
@@ -50,7 +50,6 @@ func New(opts Options) (*Client, error) {
 		dbs:      map[string]*knownHosts{},
 		said:     map[string]bool{},
 		script:   probe.Script,
-		read:     probe.Read,
 	}
 	if opts.System && c.resolver.ssh == "" {
 		return nil, errors.New("no ssh program in PATH")
@@ -199,8 +198,7 @@ func (c *Client) fetch(ctx context.Context, t Target, req host.Request) (*host.E
 	if err != nil {
 		return nil, err
 	}
-	nonce := newNonce()
-	script, err := c.scriptFor(req, nonce)
+	asked, err := c.asked(req)
 	if err != nil {
 		return nil, configError(ctx, err)
 	}
@@ -213,8 +211,8 @@ func (c *Client) fetch(ctx context.Context, t Target, req host.Request) (*host.E
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w after %s", errTimeout, limit))
 	defer cancel()
 	defer context.AfterFunc(ctx, sh.close)()
-	talk := &talk{client: c, sh: sh, nonce: nonce, become: t.Become, user: r.cfg.one("user")}
-	return talk.evidence(ctx, req, script)
+	talk := &talk{client: c, sh: sh, nonce: newNonce(), become: t.Become, user: r.cfg.one("user")}
+	return talk.evidence(ctx, asked)
 }
 
 // newNonce is 32 hexadecimal digits that nothing on the node can foresee.

@@ -27,28 +27,34 @@ const ownCtaudit = `# A ctaudit that is on this node answers, if it understands 
 if (PATH=$PATH:/usr/local/bin:/usr/local/sbin; command -v ctaudit && printf %%s %s | ctaudit evidence >&3) 3>&1 >/dev/null 2>&1; then exit 0; fi
 `
 
-// scripts keeps the script of the last request. Hosts with the same request differ in the nonce alone, and writing the script
-// anew for each would cost a tenth of a connection.
-type scripts struct {
-	mu    sync.Mutex
+// asked is what hosts with the same request share: the script, which differs in the nonce alone, and what to make of the answer.
+// Preparing either anew for each would cost a tenth of a connection.
+type asked struct {
 	req   host.Request
+	plan  *probe.Plan
 	nonce string
 	text  []byte
 }
 
-// scriptFor is what to send for a request.
-func (c *Client) scriptFor(req host.Request, nonce string) ([]byte, error) {
-	c.scripts.mu.Lock()
-	defer c.scripts.mu.Unlock()
-	s := &c.scripts
-	if s.text == nil || !sameRequest(s.req, req) {
-		text, err := c.compose(req, nonce)
-		if err != nil {
+// asked prepares a request, or has done so for the host before.
+func (c *Client) asked(req host.Request) (*asked, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == nil || !sameRequest(c.last.req, req) {
+		kept := host.Request{Needs: slices.Clone(req.Needs), Sample: req.Sample}
+		a := &asked{req: kept, plan: probe.NewPlan(kept), nonce: newNonce()}
+		var err error
+		if a.text, err = c.compose(a.req, a.nonce); err != nil {
 			return nil, err
 		}
-		s.req, s.nonce, s.text = host.Request{Needs: slices.Clone(req.Needs), Sample: req.Sample}, nonce, text
+		c.last = a
 	}
-	return bytes.ReplaceAll(s.text, []byte(s.nonce), []byte(nonce)), nil
+	return c.last, nil
+}
+
+// script is what to send.
+func (a *asked) script(nonce string) []byte {
+	return bytes.ReplaceAll(a.text, []byte(a.nonce), []byte(nonce))
 }
 
 func sameRequest(a, b host.Request) bool {

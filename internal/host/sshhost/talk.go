@@ -31,8 +31,8 @@ type talk struct {
 }
 
 // evidence sends the script and takes the answer, in whichever way the node gives it.
-func (k *talk) evidence(ctx context.Context, req host.Request, script []byte) (*host.Evidence, error) {
-	out, err := k.begin(ctx, script, k.client.opts.Reader != Push)
+func (k *talk) evidence(ctx context.Context, asked *asked) (*host.Evidence, error) {
+	out, err := k.begin(ctx, asked.script(k.nonce), k.client.opts.Reader != Push)
 	if err != nil {
 		return nil, err
 	}
@@ -41,21 +41,21 @@ func (k *talk) evidence(ctx context.Context, req host.Request, script []byte) (*
 			return nil, err
 		}
 	}
-	ev, err := k.answer(ctx, out, req)
+	ev, err := k.answer(ctx, out, asked)
 	if err != nil {
 		return nil, k.broken(ctx, err)
 	}
 	return ev, nil
 }
 
-func (k *talk) answer(ctx context.Context, out *bufio.Reader, req host.Request) (*host.Evidence, error) {
+func (k *talk) answer(ctx context.Context, out *bufio.Reader, asked *asked) (*host.Evidence, error) {
 	limit := k.client.opts.MaxOutput
 	answer := k.client.weigh(ctx, out)
 	defer answer.done()
 	marker := []byte(served.Marker(k.nonce))
 	if head, err := out.Peek(len(marker)); bytes.Equal(head, marker) {
 		_, _ = out.Discard(len(marker))
-		return served.Read(ctx, answer, req, limit)
+		return served.Read(ctx, answer, asked.req, limit)
 	} else if len(head) == 0 && err != nil {
 		return nil, io.ErrUnexpectedEOF
 	}
@@ -63,7 +63,10 @@ func (k *talk) answer(ctx context.Context, out *bufio.Reader, req host.Request) 
 		line, _ := out.Peek(min(200, out.Buffered()))
 		return nil, fmt.Errorf("the collector's answer begins with %q", lastLine(string(line)))
 	}
-	return k.client.read(answer, req, k.nonce, limit)
+	if k.client.read != nil {
+		return k.client.read(answer, asked.req, k.nonce, limit)
+	}
+	return asked.plan.Read(answer, k.nonce, limit)
 }
 
 // begin writes the script and waits for the greeting.
