@@ -14,10 +14,15 @@ import (
 )
 
 // answered is a host whose answer is there already.
-type answered struct{ printed []byte }
+type answered struct {
+	plan    *probe.Plan
+	printed []byte
+}
 
-func (a answered) Fetch(_ context.Context, req host.Request) (*host.Evidence, error) {
-	return probe.Read(bytes.NewReader(a.printed), req, speedNonce, 256<<20)
+func (a answered) Sinkless() {}
+
+func (a answered) Fetch(context.Context, host.Request) (*host.Evidence, error) {
+	return a.plan.Read(bytes.NewReader(a.printed), speedNonce, 256<<20)
 }
 
 const speedNonce = "00000000000000000000000000000000"
@@ -28,21 +33,26 @@ func BenchmarkAnswers(b *testing.B) {
 	labtest.Require(b, "root", "netns", "nft", "iptables")
 	f := &speedFleet{t: b, dir: b.TempDir()}
 	f.script = f.file("probe.sh", string(probeScript()))
+	ff := &fleetFlags{}
+	plan := probe.NewPlan(ff.request())
 	var hosts []host.Host
 	for _, shape := range speedShapes() {
 		a, err := sshtest.ParseAnswer(shape.answer(b, f.script))
 		if err != nil {
 			b.Fatal(err)
 		}
-		hosts = append(hosts, answered{append([]byte(sshtest.Marker(speedNonce, "gzip")), sshtest.Pack(a.Body(speedNonce))...)})
+		hosts = append(hosts, answered{plan, append([]byte(sshtest.Marker(speedNonce, "gzip")), sshtest.Pack(a.Body(speedNonce))...)})
 	}
-	ff, readers := &fleetFlags{}, registry.All()
+	readers, err := collect.Prepare(registry.All(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
 	defer (&app{env: map[string]string{}}).fleetMemory()()
-	opts, req := collect.Options{Sample: ff.sample, Tool: toolName()}, host.Request{Needs: collect.NeedsOf(readers), Sample: ff.sample}
+	opts := collect.Options{Sample: ff.sample, Tool: toolName()}
 	b.Run("read", func(b *testing.B) {
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
-			if _, err := hosts[i%len(hosts)].Fetch(b.Context(), req); err != nil {
+			if _, err := hosts[i%len(hosts)].Fetch(b.Context(), host.Request{}); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -50,7 +60,7 @@ func BenchmarkAnswers(b *testing.B) {
 	b.Run("all", func(b *testing.B) {
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
-			doc, _, err := collect.Run(b.Context(), hosts[i%len(hosts)], readers, opts)
+			doc, _, err := readers.Run(b.Context(), hosts[i%len(hosts)], opts)
 			if err != nil || len(doc.Collectors) == 0 {
 				b.Fatal(err)
 			}

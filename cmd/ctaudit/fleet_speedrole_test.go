@@ -186,9 +186,12 @@ func speedCollect(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer (&app{env: map[string]string{}}).fleetMemory()()
-	readers := registry.All()
+	readers, err := collect.Prepare(registry.All(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	read := func(ctx context.Context, target fleet.Target) (string, error) {
-		doc, _, err := collect.Run(ctx, way.host(target), readers, ff.collectOptions(target))
+		doc, _, err := readers.Run(ctx, way.host(target), ff.collectOptions(target))
 		if err == nil && len(doc.Collectors) == 0 {
 			err = errors.New("an empty snapshot")
 		}

@@ -36,7 +36,7 @@ type fleetRun struct {
 	engine  *policy.Engine
 	journal *journal.Journal
 	reach   reach
-	readers []collect.Collector
+	readers *collect.Readers
 	judges  judges
 	stop    context.CancelCauseFunc
 }
@@ -115,6 +115,10 @@ func (a *app) newFleetRun(ff *fleetFlags, all []fleet.Target, o sshhost.Options)
 	if err != nil {
 		return nil, err
 	}
+	readers, err := collect.Prepare(registry.All(), nil)
+	if err != nil {
+		return nil, err
+	}
 	way, err := a.reach(o)
 	if err != nil {
 		return nil, err
@@ -123,7 +127,7 @@ func (a *app) newFleetRun(ff *fleetFlags, all []fleet.Target, o sshhost.Options)
 	if err != nil {
 		return nil, errors.Join(err, way.close())
 	}
-	return &fleetRun{app: a, ff: ff, engine: engine, journal: j, reach: way, readers: registry.All()}, nil
+	return &fleetRun{app: a, ff: ff, engine: engine, journal: j, reach: way, readers: readers}, nil
 }
 
 // all audits the targets that the journal does not have yet. The error is about the run, never about a host.
@@ -169,7 +173,7 @@ func (r *fleetRun) audit(ctx context.Context, t fleet.Target) (keptHost, error) 
 	if t.Local {
 		from = func(fleet.Target) host.Host { return host.Local(host.LocalOptions{}) }
 	}
-	doc, _, err := collect.Run(ctx, from(t), r.readers, r.ff.collectOptions(t))
+	doc, _, err := r.readers.Run(ctx, from(t), r.ff.collectOptions(t))
 	if err != nil {
 		return keptHost{}, err
 	}

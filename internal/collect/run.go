@@ -30,19 +30,50 @@ type Options struct {
 // Run reads what the collectors need in one Fetch and lets each parse its section. The document and the evidence it was
 // made from are returned together; the error is about the node, the context or the request, never about a single need.
 func Run(ctx context.Context, h host.Host, collectors []Collector, opts Options) (*snapshot.Document, *host.Evidence, error) {
-	asked, err := choose(collectors, opts.Only)
+	r, err := Prepare(collectors, opts.Only)
 	if err != nil {
 		return nil, nil, err
 	}
-	needs, err := union(asked)
+	return r.Run(ctx, h, opts)
+}
+
+// Readers are collectors made ready for many nodes, of which several may be read at once.
+type Readers struct {
+	all    []Collector
+	asked  []asked
+	needs  []host.Need
+	asking map[string]int // how many of the asked collectors have a need, by its key
+}
+
+// asked is a collector that is to run.
+type asked struct {
+	Collector
+	needs []host.Need
+}
+
+// Prepare chooses among the collectors (only: their names; empty: all of them) and joins what they need.
+func Prepare(collectors []Collector, only []string) (*Readers, error) {
+	chosen, err := choose(collectors, only)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	r := &Readers{all: collectors, asking: askers(chosen)}
+	if r.needs, err = union(chosen); err != nil {
+		return nil, err
+	}
+	for _, c := range chosen {
+		r.asked = append(r.asked, asked{c, c.Needs()})
+	}
+	return r, nil
+}
+
+// Run is as the function of that name, with the collectors that were chosen before.
+func (r *Readers) Run(ctx context.Context, h host.Host, opts Options) (*snapshot.Document, *host.Evidence, error) {
 	var streams guards
-	if !opts.Keep {
-		streams = sinksOf(asked)
+	if _, whole := h.(host.Sinkless); !whole && !opts.Keep {
+		streams = r.sinks()
 	}
-	ev, err := h.Fetch(ctx, host.Request{Needs: needs, Sample: opts.Sample, Sinks: streams.sinks()})
+	ev, err := h.Fetch(ctx, host.Request{Needs: r.needs, Sample: opts.Sample, Sinks: streams.sinks()})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -54,8 +85,8 @@ func Run(ctx context.Context, h host.Host, collectors []Collector, opts Options)
 	if doc.Host == "" {
 		doc.Host = ev.Host
 	}
-	p := parsing{ev: ev, streams: streams, asked: asked}
-	doc.Collectors = p.all(collectors, doc)
+	p := parsing{ev: ev, streams: streams, asked: r.asked}
+	doc.Collectors = p.all(r.all, doc)
 	return doc, ev, nil
 }
 
@@ -114,31 +145,72 @@ func union(collectors []Collector) ([]host.Need, error) {
 type parsing struct {
 	ev      *host.Evidence
 	streams guards
-	asked   []Collector
+	asked   []asked
 }
 
-// all runs the asked collectors at the same time and returns the account of every one, in their order.
+// all runs the asked collectors and returns the account of every one, in their order.
 func (p *parsing) all(collectors []Collector, doc *snapshot.Document) []snapshot.Collector {
 	accounts := make([]snapshot.Collector, len(collectors))
-	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
-	var wg sync.WaitGroup
-	var section sync.Mutex
+	var todo []task
 	for i, c := range collectors {
-		if !slices.ContainsFunc(p.asked, func(a Collector) bool { return a.Name() == c.Name() }) {
+		at := slices.IndexFunc(p.asked, func(a asked) bool { return a.Name() == c.Name() })
+		if at < 0 {
 			accounts[i] = unasked(c.Name())
 			continue
 		}
+		todo = append(todo, task{&p.asked[at], &accounts[i]})
+	}
+	if p.light() {
+		for _, t := range todo {
+			own, account := p.one(t.asked)
+			*t.account = settle(doc, own, account)
+		}
+		return accounts
+	}
+	p.sideBySide(todo, doc)
+	return accounts
+}
+
+// task is a collector, and where its account goes.
+type task struct {
+	asked   *asked
+	account *snapshot.Collector
+}
+
+// sideBySide runs collectors at the same time.
+func (p *parsing) sideBySide(todo []task, doc *snapshot.Document) {
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	var wg sync.WaitGroup
+	var section sync.Mutex
+	for _, t := range todo {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			own, account := p.one(c)
+			own, account := p.one(t.asked)
 			section.Lock()
 			defer section.Unlock()
-			accounts[i] = settle(doc, own, account)
+			*t.account = settle(doc, own, account)
 		})
 	}
 	wg.Wait()
-	return accounts
+}
+
+// lightEvidence is in bytes what is parsed in less than a few milliseconds: goroutines for that, with a stack that each has to grow
+// first, cost a fleet more than they spare a single node.
+const lightEvidence = 512 << 10
+
+func (p *parsing) light() bool {
+	n := 0
+	for _, a := range p.ev.Answers {
+		n += len(a.Data)
+		for _, b := range a.Files {
+			n += len(b)
+		}
+		if a.Sink != nil || n > lightEvidence {
+			return false
+		}
+	}
+	return true
 }
 
 func unasked(name string) snapshot.Collector {
@@ -150,7 +222,7 @@ func unasked(name string) snapshot.Collector {
 
 // one lets a collector fill a document of its own. A panic, there or in its sinks, costs that collector its section, and nothing else: what it
 // had filled until then is dropped, because half a ruleset would read as a whole one.
-func (p *parsing) one(c Collector) (doc *snapshot.Document, account snapshot.Collector) {
+func (p *parsing) one(c *asked) (doc *snapshot.Document, account snapshot.Collector) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			doc = &snapshot.Document{}
@@ -162,7 +234,7 @@ func (p *parsing) one(c Collector) (doc *snapshot.Document, account snapshot.Col
 		return doc, broken(c.Name(), why)
 	}
 	missing := c.Collect(p.ev, doc)
-	return doc, snapshot.Collector{Name: c.Name(), Status: status(p.ev, c.Needs(), missing), Missing: missing}
+	return doc, snapshot.Collector{Name: c.Name(), Status: status(p.ev, c.needs, missing), Missing: missing}
 }
 
 // panicPlace is the file and line that panicked: the first behind the call of panic, without the folder.

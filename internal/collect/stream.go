@@ -39,20 +39,16 @@ func (g *guard) recover() {
 	}
 }
 
-// sinksOf makes the sinks of the collectors that stream, but for needs that others have, too.
-func sinksOf(collectors []Collector) guards {
+// sinks makes the sinks of the collectors that stream, but for needs that others have, too.
+func (r *Readers) sinks() guards {
 	out := guards{}
-	var asking map[string]int
-	for _, c := range collectors {
-		s, ok := c.(Streaming)
+	for _, c := range r.asked {
+		s, ok := c.Collector.(Streaming)
 		if !ok {
 			continue
 		}
-		if asking == nil {
-			asking = askers(collectors)
-		}
 		for key, sink := range s.Sinks() {
-			if asking[key] <= 1 {
+			if r.asking[key] <= 1 {
 				out[key] = &guard{collector: c.Name(), sink: sink}
 			}
 		}

@@ -105,6 +105,9 @@ type node struct {
 	target Target
 }
 
+// Sinkless says that dumps come whole.
+func (*node) Sinkless() {}
+
 // Fetch reads the node.
 func (n *node) Fetch(ctx context.Context, req host.Request) (*host.Evidence, error) {
 	if err := ctx.Err(); err != nil {
