@@ -185,17 +185,13 @@ func sum(perCPU []map[string]uint64) map[string]uint64 {
 
 // tcp joins the TCP counters of both files. They are of the network namespace that is read.
 func (r *reader) tcp() snapshot.Value[map[string]uint64] {
-	out := map[string]uint64{}
+	out := make(map[string]uint64, 256) // the kernel has about 150
 	for _, f := range [...]struct{ path, group string }{{pathSNMP, "Tcp"}, {pathNetstat, "TcpExt"}} {
 		v := parse(r, sampled(host.File, f.path), "TCP counters ("+f.path+")", func(b []byte) (map[string]uint64, error) {
-			return parsePairs(b, f.group)
+			return out, parsePairs(b, f.group, out)
 		})
-		counters, ok := v.Get()
-		if !ok {
+		if _, ok := v.Get(); !ok {
 			return v // absent: a kernel without IPv4; unreadable: half of the counters would pass for all
-		}
-		for name, n := range counters {
-			out[name] = n
 		}
 	}
 	return snapshot.Known(out)

@@ -107,11 +107,11 @@ func notWord(r rune) bool {
 	return !letter && (r < '0' || r > '9') && r != '_' && r != '-' && r != ':'
 }
 
-// parsePairs reads one group of /proc/net/snmp or /proc/net/netstat (net/ipv4/proc.c): a line of names and a line of
-// decimal numbers, both led by "Group:". The names in the result carry the group, "Tcp.OutRsts". A negative number (MaxConn is -1: no
+// parsePairs adds one group of /proc/net/snmp or /proc/net/netstat (net/ipv4/proc.c): a line of names and a line of
+// decimal numbers, both led by "Group:". The names that are added carry the group, "Tcp.OutRsts". A negative number (MaxConn is -1: no
 // limit) is no count and is left out. prometheus/procfs reads these files into fixed fields and from a path only; by name,
 // no counter is lost.
-func parsePairs(b []byte, group string) (map[string]uint64, error) {
+func parsePairs(b []byte, group string, to map[string]uint64) error {
 	prefix := []byte(group + ": ")
 	var names []string
 	for line := range bytes.Lines(b) {
@@ -121,31 +121,30 @@ func parsePairs(b []byte, group string) (map[string]uint64, error) {
 		}
 		words, err := fields(rest)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if names == nil {
 			names = words
 			continue
 		}
-		return pairs(group, names, words)
+		return pairs(group, names, words, to)
 	}
-	return nil, fmt.Errorf("no group %s in it", group)
+	return fmt.Errorf("no group %s in it", group)
 }
 
-func pairs(group string, names, values []string) (map[string]uint64, error) {
+func pairs(group string, names, values []string, to map[string]uint64) error {
 	if len(names) != len(values) || len(names) == 0 {
-		return nil, fmt.Errorf("group %s has %d names and %d numbers", group, len(names), len(values))
+		return fmt.Errorf("group %s has %d names and %d numbers", group, len(names), len(values))
 	}
-	out := make(map[string]uint64, len(names))
 	for i, name := range names {
 		if strings.HasPrefix(values[i], "-") {
 			continue
 		}
 		n, err := strconv.ParseUint(values[i], 10, 64)
 		if err != nil {
-			return nil, fmt.Errorf("%s.%s is no number", group, name)
+			return fmt.Errorf("%s.%s is no number", group, name)
 		}
-		out[group+"."+name] = n
+		to[group+"."+name] = n
 	}
-	return out, nil
+	return nil
 }

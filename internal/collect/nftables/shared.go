@@ -31,6 +31,9 @@ type opKey struct {
 
 const block = 1024
 
+// room is how many are made at once, of which so many were made before: a small ruleset is no reason for large blocks.
+func room(before, need int) int { return max(need, min(max(2*before, 16), block)) }
+
 func newShared() *shared {
 	return &shared{
 		headers: newLayouts(), matches: xtMatches(), targets: xtTargets(), bits: bitFields(), fields: map[nf.Field][]nf.Operand{}, ops: map[opKey]nf.Op{},
@@ -40,7 +43,7 @@ func newShared() *shared {
 
 func (s *shared) interval(in nf.Interval) []nf.Interval {
 	if len(s.intervals) == cap(s.intervals) {
-		s.intervals = make([]nf.Interval, 0, block)
+		s.intervals = make([]nf.Interval, 0, room(cap(s.intervals), 1))
 	}
 	s.intervals = append(s.intervals, in)
 	n := len(s.intervals)
@@ -49,7 +52,7 @@ func (s *shared) interval(in nf.Interval) []nf.Interval {
 
 func (s *shared) rule() *nf.Rule {
 	if len(s.rules) == cap(s.rules) {
-		s.rules = make([]nf.Rule, 0, block/4)
+		s.rules = make([]nf.Rule, 0, min(room(cap(s.rules), 1), block/4))
 	}
 	s.rules = append(s.rules, nf.Rule{})
 	return &s.rules[len(s.rules)-1]
@@ -57,7 +60,7 @@ func (s *shared) rule() *nf.Rule {
 
 func (s *shared) counter(packets, bytes uint64) *nf.Counters {
 	if len(s.counters) == cap(s.counters) {
-		s.counters = make([]nf.Counters, 0, block)
+		s.counters = make([]nf.Counters, 0, room(cap(s.counters), 1))
 	}
 	s.counters = append(s.counters, nf.Counters{Packets: packets, Bytes: bytes})
 	return &s.counters[len(s.counters)-1]
@@ -69,7 +72,7 @@ func (s *shared) keep(items []item) nf.Ops {
 		return nil
 	}
 	if len(s.opBlock)+len(items) > cap(s.opBlock) {
-		s.opBlock = make([]nf.Op, 0, max(block, len(items)))
+		s.opBlock = make([]nf.Op, 0, room(cap(s.opBlock), len(items)))
 	}
 	start := len(s.opBlock)
 	for _, it := range items {
@@ -125,7 +128,7 @@ func (s *shared) load(k keyField) *load {
 // intervalRun returns room for n intervals.
 func (s *shared) intervalRun(n int) []nf.Interval {
 	if len(s.intervals)+n > cap(s.intervals) {
-		s.intervals = make([]nf.Interval, 0, max(block, n))
+		s.intervals = make([]nf.Interval, 0, room(cap(s.intervals), n))
 	}
 	start := len(s.intervals)
 	s.intervals = s.intervals[:start+n]

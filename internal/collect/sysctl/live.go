@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -21,40 +22,42 @@ const procSys = "/proc/sys/"
 // or for any name; elsewhere it ends a prefix.
 type liveKey struct {
 	pattern string
+	need    host.Need
 	// always are keys of the family that every reader of a snapshot asks for: they stand in it even where they are not there.
 	always []string
 }
 
-func (k liveKey) need() host.Need {
-	if strings.Contains(k.pattern, "*") {
-		return glob(procSys + k.pattern)
+func live(pattern string, always ...string) liveKey {
+	k := liveKey{pattern: pattern, need: file(procSys + pattern), always: always}
+	if strings.Contains(pattern, "*") {
+		k.need = glob(procSys + pattern)
 	}
-	return file(procSys + k.pattern)
+	return k
 }
 
 // liveKeys are the keys that are read, and whose assignments in files are kept. The dead names, which Linux 4.9 removed (commit
 // adf0516845bc), are among them so that a node says by itself that it has none.
-func liveKeys() []liveKey {
+var liveKeys = sync.OnceValue(func() []liveKey {
 	return []liveKey{
-		{"net/netfilter/nf_conntrack_*", names("net/netfilter/nf_conntrack_",
+		live("net/netfilter/nf_conntrack_*", names("net/netfilter/nf_conntrack_",
 			"acct", "buckets", "checksum", "count", "log_invalid", "max", "tcp_be_liberal", "tcp_ignore_invalid_rst", "tcp_loose",
-			"tcp_max_retrans", "tcp_no_window_check", "tcp_timeout_close_wait", "tcp_timeout_established", "tcp_timeout_unacknowledged", "timestamp")},
-		{"net/netfilter/nf_log_all_netns", nil},
-		{"net/nf_conntrack_max", nil},
-		{"net/ipv4/netfilter/ip_conntrack_*", names("net/ipv4/netfilter/ip_conntrack_", "max", "tcp_be_liberal")},
-		{"net/ipv4/ip_forward", nil},
-		{"net/ipv4/ip_local_port_range", nil},
-		{"net/ipv4/fwmark_reflect", nil},
-		{"net/ipv6/fwmark_reflect", nil},
-		{"net/ipv4/tcp_keepalive_time", nil},
-		{"net/ipv4/conf/*/forwarding", names("net/ipv4/conf/", "all/forwarding", "default/forwarding")},
-		{"net/ipv6/conf/*/forwarding", names("net/ipv6/conf/", "all/forwarding", "default/forwarding")},
-		{"net/ipv4/conf/*/rp_filter", names("net/ipv4/conf/", "all/rp_filter", "default/rp_filter")},
-		{"net/ipv4/conf/*/route_localnet", names("net/ipv4/conf/", "all/route_localnet", "default/route_localnet")},
-		{"net/bridge/bridge-nf-call-*", names("net/bridge/bridge-nf-call-", "iptables", "ip6tables", "arptables")},
-		{"net/ipv4/vs/*", names("net/ipv4/vs/", "conntrack", "conn_reuse_mode", "expire_nodest_conn", "snat_reroute")},
+			"tcp_max_retrans", "tcp_no_window_check", "tcp_timeout_close_wait", "tcp_timeout_established", "tcp_timeout_unacknowledged", "timestamp")...),
+		live("net/netfilter/nf_log_all_netns"),
+		live("net/nf_conntrack_max"),
+		live("net/ipv4/netfilter/ip_conntrack_*", names("net/ipv4/netfilter/ip_conntrack_", "max", "tcp_be_liberal")...),
+		live("net/ipv4/ip_forward"),
+		live("net/ipv4/ip_local_port_range"),
+		live("net/ipv4/fwmark_reflect"),
+		live("net/ipv6/fwmark_reflect"),
+		live("net/ipv4/tcp_keepalive_time"),
+		live("net/ipv4/conf/*/forwarding", names("net/ipv4/conf/", "all/forwarding", "default/forwarding")...),
+		live("net/ipv6/conf/*/forwarding", names("net/ipv6/conf/", "all/forwarding", "default/forwarding")...),
+		live("net/ipv4/conf/*/rp_filter", names("net/ipv4/conf/", "all/rp_filter", "default/rp_filter")...),
+		live("net/ipv4/conf/*/route_localnet", names("net/ipv4/conf/", "all/route_localnet", "default/route_localnet")...),
+		live("net/bridge/bridge-nf-call-*", names("net/bridge/bridge-nf-call-", "iptables", "ip6tables", "arptables")...),
+		live("net/ipv4/vs/*", names("net/ipv4/vs/", "conntrack", "conn_reuse_mode", "expire_nodest_conn", "snat_reroute")...),
 	}
-}
+})
 
 func names(prefix string, rest ...string) []string {
 	out := make([]string, len(rest))
@@ -67,26 +70,31 @@ func names(prefix string, rest ...string) []string {
 // live reads every key. A key that the kernel does not have is absent, be it because it never had it or because the module that
 // makes it is not loaded.
 func (r *reader) live() map[string]snapshot.Value[string] {
-	out := map[string]snapshot.Value[string]{}
+	out := make(map[string]snapshot.Value[string], 128)
 	for _, k := range liveKeys() {
-		if isGlob(k.need()) {
+		if isGlob(k.need) {
 			r.liveFamily(k, out)
 			continue
 		}
-		v, missing := collect.Parse(r.ev.Answer(k.need()), dotted(k.pattern), parseValue)
-		out[dotted(k.pattern)] = v
+		name := dotted(k.pattern)
+		v, missing := collect.Parse(r.ev.Answer(k.need), name, parseValue)
+		out[name] = v
 		r.missing = append(r.missing, missing...)
 	}
 	return out
 }
 
 func (r *reader) liveFamily(k liveKey, out map[string]snapshot.Value[string]) {
-	a := r.ev.Answer(k.need())
+	a := r.ev.Answer(k.need)
 	for _, p := range slices.Sorted(maps.Keys(a.Files)) {
 		key := dotted(strings.TrimPrefix(p, procSys))
-		v, missing := collect.Parse(&host.Answer{Data: a.Files[p]}, key, parseValue)
-		out[key] = v
-		r.missing = append(r.missing, missing...)
+		text, err := parseValue(a.Files[p])
+		if err != nil {
+			out[key] = snapshot.Unreadable[string](err.Error(), "")
+			r.miss(key, err.Error(), "")
+			continue
+		}
+		out[key] = snapshot.Known(text)
 	}
 	for p, why := range a.Failed {
 		if key, ok := strings.CutPrefix(p, procSys); ok {
@@ -131,6 +139,9 @@ func rootHint(a *host.Answer) string {
 func dotted(p string) string { return swapSeparators(p) }
 
 func swapSeparators(s string) string {
+	if strings.IndexByte(s, '.') < 0 && utf8.ValidString(s) {
+		return strings.ReplaceAll(s, "/", ".")
+	}
 	return strings.Map(func(r rune) rune {
 		switch r {
 		case '/':

@@ -116,7 +116,7 @@ func TestNothingCollected(t *testing.T) {
 }
 
 func TestConcern(t *testing.T) {
-	c := newConcern()
+	c := concerns()
 	for key, want := range map[string]bool{
 		"net/netfilter/nf_conntrack_tcp_be_liberal":      true,
 		"net/netfilter/nf_conntrack_anything_new":        true,

@@ -3,6 +3,7 @@ package sysctl
 import (
 	"path"
 	"strings"
+	"sync"
 )
 
 // deadNames are families of keys that no kernel since 4.9 has but that files still assign to.
@@ -11,7 +12,7 @@ func deadNames() []string { return []string{"net/ipv4/ip_conntrack_*"} }
 // concern decides which assignments are kept: those to the keys that are read, and to the dead names.
 type concern [][]string
 
-func newConcern() concern {
+var concerns = sync.OnceValue(func() concern {
 	var c concern
 	for _, k := range liveKeys() {
 		c = append(c, strings.Split(k.pattern, "/"))
@@ -20,7 +21,7 @@ func newConcern() concern {
 		c = append(c, strings.Split(p, "/"))
 	}
 	return c
-}
+})
 
 // has reports whether key, a path below /proc/sys that may hold shell patterns, can name a key that concerns us. Patterns
 // are compared part by part, because a "*" of glob(3) never crosses a slash.

@@ -19,7 +19,7 @@ const maxAssignments = 20_000
 // command line, then the files. It is unreadable as a whole when any of it is, because the part that is missing could win.
 func (r *reader) persisted(bootReader snapshot.Value[string]) snapshot.Value[[]snapshot.Assignment] {
 	before := len(r.missing)
-	p := &persistence{concern: newConcern(), list: []snapshot.Assignment{}}
+	p := &persistence{concern: concerns(), list: []snapshot.Assignment{}}
 	for _, a := range r.cmdline() {
 		p.addCmdline(a)
 	}

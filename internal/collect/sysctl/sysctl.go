@@ -36,7 +36,7 @@ func (collector) Needs() []host.Need { return needs() }
 var needs = sync.OnceValue(func() []host.Need {
 	needs := []host.Need{file(pathConf), file(pathModules), file(pathCmdline), file(pathInit), file(pathThreads)}
 	for _, k := range liveKeys() {
-		needs = append(needs, k.need())
+		needs = append(needs, k.need)
 	}
 	for _, d := range [...]string{"sysctl.d", "modules-load.d", "modprobe.d"} {
 		for _, dir := range confDirs(d) {

@@ -1,12 +1,15 @@
 package probe
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/klauspost/compress/gzip"
 
 	"github.com/ctaudit/ctaudit/internal/host"
 )
@@ -20,18 +23,47 @@ func Read(r io.Reader, req host.Request, nonce string, limit int64) (*host.Evide
 
 // Read is as the function of that name.
 func (p *Plan) Read(r io.Reader, nonce string, limit int64) (*host.Evidence, error) {
-	u, _ := p.unpackers.Get().(*unpacker)
-	defer p.unpackers.Put(u)
-	defer u.in.Reset(nil)
-	s, err := u.open(r, nonce, limit)
+	bench, _ := p.benches.Get().(*bench)
+	defer p.benches.Put(bench)
+	defer bench.clear()
+	s, err := bench.open(r, nonce, limit)
 	if err != nil {
 		return nil, err
 	}
-	rd := &reading{plan: p, stream: s, slots: make([]slot, len(p.items)), single: make([]fileRead, len(p.items))}
+	rd := &reading{plan: p, stream: s, bench: bench}
 	if err := rd.records(); err != nil {
 		return nil, fmt.Errorf("probe: %w", err)
 	}
 	return rd.evidence()
+}
+
+// bench is what reading takes, and evidence does not keep: one answer after the other uses it.
+type bench struct {
+	in     *bufio.Reader
+	gzip   *gzip.Reader
+	slots  []slot
+	single []fileRead // room for the file of a slot that has one
+	queue  []queued
+}
+
+func newBench(items int) *bench {
+	return &bench{
+		in: bufio.NewReaderSize(nil, 32<<10), gzip: new(gzip.Reader), slots: make([]slot, items), single: make([]fileRead, items),
+	}
+}
+
+// maxQueue is far more than files of an ordinary node come one behind the other.
+const maxQueue = 4096
+
+// clear forgets an answer.
+func (b *bench) clear() {
+	b.in.Reset(nil)
+	clear(b.slots)
+	clear(b.single)
+	if b.queue = b.queue[:0]; cap(b.queue) > maxQueue {
+		b.queue = nil
+	}
+	clear(b.queue[:cap(b.queue)])
 }
 
 // slot is what came of one item.
@@ -56,11 +88,9 @@ type fileRead struct {
 
 // reading is an answer being read.
 type reading struct {
-	plan    *Plan
-	stream  *stream
-	slots   []slot
-	single  []fileRead // room for the file of a slot that has one
-	queue   []queued
+	plan   *Plan
+	stream *stream
+	*bench
 	mounts  mounts
 	name    string
 	taken   time.Time
@@ -120,7 +150,11 @@ func (r *reading) slotRecord(kind string, i int, rest string) error {
 	it, s := r.plan.items[i], &r.slots[i]
 	switch kind {
 	case "F", "C", "U", "P":
-		if s.files == nil {
+		switch {
+		case s.files != nil:
+		case it.need.Kind == host.Glob:
+			s.files = make([]fileRead, 0, 8)
+		default:
 			s.files = r.single[i : i : i+1]
 		}
 		return r.path(kind, it, s, rest)
@@ -242,7 +276,7 @@ func (r *reading) data() error {
 			gaveUp = b
 		}
 	}
-	r.queue = nil
+	r.queue = r.queue[:0]
 	if gaveUp != nil {
 		return nil
 	}

@@ -68,10 +68,10 @@ type item struct {
 // Plan is a request prepared for many nodes: what the script reads, the same for who writes it and for who reads its output. It may
 // be used for several nodes at once.
 type Plan struct {
-	req       host.Request
-	needs     []planned // each once
-	items     []item
-	unpackers sync.Pool
+	req     host.Request
+	needs   []planned // each once
+	items   []item
+	benches sync.Pool
 }
 
 // planned is a need, and the answer to it where nobody has to ask the node.
@@ -84,7 +84,7 @@ type planned struct {
 // NewPlan prepares a request, which is not to be changed afterwards.
 func NewPlan(req host.Request) *Plan {
 	p := &Plan{req: req}
-	p.unpackers.New = func() any { return newUnpacker() }
+	p.benches.New = func() any { return newBench(len(p.items)) }
 	seen := map[string]bool{}
 	for _, n := range req.Needs {
 		if key := n.Key(); !seen[key] {

@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
-
 	"github.com/ctaudit/ctaudit/internal/host"
 )
 
@@ -33,37 +31,27 @@ const (
 func markerOf(nonce string) string { return fmt.Sprintf("ctaudit-probe %d %s ", protocol, nonce) }
 
 // open skips what stands before the answer, and unpacks the answer, at most limit bytes of it.
-func (u *unpacker) open(r io.Reader, nonce string, limit int64) (*stream, error) {
-	u.in.Reset(r)
-	codec, err := findMarker(u.in, nonce)
+func (b *bench) open(r io.Reader, nonce string, limit int64) (*stream, error) {
+	b.in.Reset(r)
+	codec, err := findMarker(b.in, nonce)
 	if err != nil {
 		return nil, err
 	}
 	s := &stream{data: []byte("CT=" + nonce + "\x00"), end: []byte("END=" + nonce + "\x00")}
 	switch codec {
 	case "plain":
-		s.in = &bounded{r: host.Weighed(u.in, r), left: limit}
+		s.in = &bounded{r: host.Weighed(b.in, r), left: limit}
 	case "gzip":
-		if err := u.gzip.Reset(u.in); err != nil {
+		if err := b.gzip.Reset(b.in); err != nil {
 			return nil, cutOr(err)
 		}
-		u.gzip.Multistream(false)
+		b.gzip.Multistream(false)
 		s.packed = true
-		s.in = &bounded{r: host.Weighed(u.gzip, r), left: limit}
+		s.in = &bounded{r: host.Weighed(b.gzip, r), left: limit}
 	default:
 		return nil, fmt.Errorf("the answer is packed with %.20q, which nobody asked for", codec)
 	}
 	return s, nil
-}
-
-// unpacker is what unpacking takes, which one answer after the other uses.
-type unpacker struct {
-	in   *bufio.Reader
-	gzip *gzip.Reader
-}
-
-func newUnpacker() *unpacker {
-	return &unpacker{in: bufio.NewReaderSize(nil, 32<<10), gzip: new(gzip.Reader)}
 }
 
 // findMarker reads up to the end of the marker's line and returns the codec that it names.
