@@ -237,6 +237,7 @@ func (f *speedFleet) sides() []*side {
 		return []*side{
 			{name: "audit", hosts: *speedHosts, argv: bare, env: append(role("audit"), "SPEED_ARGS="+strings.Join(append(audit, "--journal", out("journal")), "\n"))},
 			{name: "collect", hosts: *speedHosts, argv: bare, env: role("collect")},
+			{name: "bare", hosts: *speedHosts, argv: bare, env: role("bare")},
 		}
 	}
 	journal := `rm -f "$0"; exec "$@" --journal "$0"`

@@ -40,6 +40,12 @@ func TestSpeedRole(t *testing.T) {
 		defer f.Close()
 		_ = pprof.StartCPUProfile(f)
 		defer pprof.StopCPUProfile()
+		allocs, err := os.Create(f.Name() + ".allocs")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer allocs.Close()
+		defer func() { _ = pprof.Lookup("allocs").WriteTo(allocs, 0) }()
 	}
 	role(t)
 }
@@ -97,6 +103,7 @@ func speedServe(t *testing.T) {
 		}
 		answers = append(answers, a.Pack())
 	}
+	defer (&app{env: map[string]string{}}).fleetMemory()()
 	var n atomic.Int64
 	s := sshtest.Serve(t, func(command string, in io.Reader, out, errs io.Writer) uint32 {
 		return answers[n.Add(1)%int64(len(answers))].Canned(command, in, out, errs)

@@ -13,13 +13,13 @@ import (
 
 // builtin lists the netfilter modules that are part of the kernel image. modules.builtin says it by name; where the release
 // has no such file (a kernel without modules) the configuration says it by option.
-func (r *reader) builtin(release string, config snapshot.Value[map[string]string]) snapshot.Value[[]string] {
+func (r *reader) builtin(release string, config snapshot.Value[configured]) snapshot.Value[[]string] {
 	listed, ok := parseInstalled(r, []string{globBuiltin}, release, r.known.builtin.parse(parseBuiltin))
 	if ok {
 		return listed
 	}
 	if c, ok := config.Get(); ok {
-		return snapshot.Known(builtinByConfig(c))
+		return snapshot.Known(c.builtin)
 	}
 	why, hint := listed.Why()
 	if why == "" {

@@ -14,7 +14,7 @@ import (
 
 // config reads the running kernel's configuration: what the kernel itself carries (CONFIG_IKCONFIG_PROC), else the file that
 // the distribution installed for this release. Absent: there is none on this node.
-func (r *reader) config(release string) snapshot.Value[map[string]string] {
+func (r *reader) config(release string) snapshot.Value[configured] {
 	const what = "kernel configuration"
 	own, missing := collect.Parse(r.ev.Answer(file(pathConfig)), what+" ("+pathConfig+")", r.known.packed.parse(parseConfigGzip))
 	if _, ok := own.Get(); ok {
@@ -55,27 +55,44 @@ func parseInstalled[T any](r *reader, patterns []string, release string, parse f
 	return v, false
 }
 
+// configured is a kernel's configuration: the options that concern netfilter, and the modules that these build in.
+type configured struct {
+	options map[string]string
+	builtin []string
+}
+
+func optionsOf(config snapshot.Value[configured]) snapshot.Value[map[string]string] {
+	c, known := config.Get()
+	switch {
+	case known:
+		return snapshot.Known(c.options)
+	case config.IsAbsent():
+		return snapshot.Absent[map[string]string]()
+	}
+	return snapshot.Unreadable[map[string]string](config.Why())
+}
+
 // maxConfig bounds a configuration once unpacked; a distribution's is below 400 KiB.
 const maxConfig = 4 << 20
 
 // parseConfigGzip unpacks /proc/config.gz and reads it as parseConfig does. It never unpacks more than maxConfig.
-func parseConfigGzip(b []byte) (map[string]string, error) {
+func parseConfigGzip(b []byte) (configured, error) {
 	z, err := gzip.NewReader(bytes.NewReader(b))
 	if err != nil {
-		return nil, fmt.Errorf("unpack: %w", err)
+		return configured{}, fmt.Errorf("unpack: %w", err)
 	}
 	text, err := io.ReadAll(io.LimitReader(z, maxConfig+1))
 	if err != nil {
-		return nil, fmt.Errorf("unpack: %w", err)
+		return configured{}, fmt.Errorf("unpack: %w", err)
 	}
 	return parseConfig(text)
 }
 
 // parseConfig keeps what concerns netfilter of a kernel configuration (scripts/kconfig/confdata.c): "CONFIG_X=y" and
 // "# CONFIG_X is not set", which reads as "n". A text without any option at all is no configuration.
-func parseConfig(b []byte) (map[string]string, error) {
+func parseConfig(b []byte) (configured, error) {
 	if len(b) > maxConfig {
-		return nil, fmt.Errorf("longer than %d bytes", maxConfig)
+		return configured{}, fmt.Errorf("longer than %d bytes", maxConfig)
 	}
 	out := map[string]string{}
 	options := 0
@@ -89,14 +106,14 @@ func parseConfig(b []byte) (map[string]string, error) {
 			continue
 		}
 		if !printable(name) || !printable(value) || len(name)+len(value) > maxLine {
-			return nil, errors.New("an option is not one line of text")
+			return configured{}, errors.New("an option is not one line of text")
 		}
 		out[name] = value
 	}
 	if options == 0 {
-		return nil, errors.New("no option in it")
+		return configured{}, errors.New("no option in it")
 	}
-	return out, nil
+	return configured{options: out, builtin: builtinByConfig(out)}, nil
 }
 
 func option(line string) (name, value string, ok bool) {

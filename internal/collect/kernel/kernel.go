@@ -15,7 +15,7 @@ type collector struct{ known *known }
 
 // known is what was parsed before, by the kind of the file.
 type known struct {
-	packed, plain memo[map[string]string]
+	packed, plain memo[configured]
 	builtin       memo[[]string]
 }
 
@@ -67,8 +67,9 @@ func (c collector) Collect(ev *host.Evidence, doc *snapshot.Document) []snapshot
 	k.Vendor = vendor(release, version, k.OSRelease)
 	k.Upstream = upstream(k.Vendor, release, version, read(&r, pathSignature, "version signature", parseLine).Or(""))
 	k.Modules = read(&r, pathModules, "loaded modules", parseModules)
-	k.Config = r.config(release)
-	k.Builtin = r.builtin(release, k.Config)
+	config := r.config(release)
+	k.Config = optionsOf(config)
+	k.Builtin = r.builtin(release, config)
 	k.CPUs = must(&r, pathCPUs, "number of CPUs", parseCPUList)
 	k.MemoryKiB = must(&r, pathMemory, "size of memory", parseMemTotal)
 	k.UptimeSeconds = must(&r, pathUptime, "uptime", parseUptime)

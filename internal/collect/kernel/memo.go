@@ -8,7 +8,7 @@ import (
 // memo keeps what the last few different files were parsed to. The nodes of a fleet have few kernels among them, and a kernel's
 // configuration is the largest of all that is read of an ordinary node. What comes of a file depends on its bytes alone, so that no
 // node can say anything for another. The values are shared: nobody may change them.
-type memo[T map[string]string | []string] struct {
+type memo[T configured | []string] struct {
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]T
 }
@@ -40,11 +40,11 @@ func (m *memo[T]) parse(parse func([]byte) (T, error)) func([]byte) (T, error) {
 	}
 }
 
-func size[T map[string]string | []string](v T) int {
+func size[T configured | []string](v T) int {
 	n := 0
 	switch v := any(v).(type) {
-	case map[string]string:
-		for name, value := range v {
+	case configured:
+		for name, value := range v.options {
 			n += len(name) + len(value)
 		}
 	case []string:

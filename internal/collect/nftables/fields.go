@@ -3,6 +3,7 @@ package nftables
 import (
 	"strconv"
 	"strings"
+	"sync"
 
 	nf "github.com/ctaudit/ctaudit/internal/netfilter"
 )
@@ -174,7 +175,7 @@ type bitField struct {
 }
 
 // bitFields are the named parts of header fields: RFC 2474 and 3168 (dscp, ecn), 791, 8200, 9293, IEEE 802.1Q.
-func bitFields() []bitField {
+var bitFields = sync.OnceValue(func() []bitField {
 	return []bitField{
 		{nf.TOS, 0xfc, 2, nf.DSCP},
 		{nf.TOS, 0x03, 0, "ip.ecn"},
@@ -191,4 +192,4 @@ func bitFields() []bitField {
 		{"vlan.tci", 0x1000, 12, "vlan.dei"},
 		{"dccp.x-type", 0x1e, 1, "dccp.type"},
 	}
-}
+})

@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"fmt"
+	"sync"
 
 	nf "github.com/ctaudit/ctaudit/internal/netfilter"
 )
@@ -101,9 +102,9 @@ type layouts struct {
 	transport             map[int][]headerField
 }
 
-func newLayouts() *layouts {
+var headerLayouts = sync.OnceValue(func() *layouts {
 	return &layouts{ipv4Header(), ipv6Header(), arpHeader(), linkHeader(), transportHeaders()}
-}
+})
 
 // header returns the header at a base as far as the rule has established what it is: a payload load says offsets only, and
 // in tables of both families the family is what an earlier match of the rule requires (which nft writes by itself).

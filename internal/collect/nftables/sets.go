@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"sync"
 
 	nf "github.com/ctaudit/ctaudit/internal/netfilter"
 )
@@ -28,7 +29,7 @@ type dataType struct {
 }
 
 // dataTypes is nft's enum datatypes (include/datatype.h, nftables 1.0.6), by number. The kernel stores the number only.
-func dataTypes() []dataType {
+var dataTypes = sync.OnceValue(func() []dataType {
 	h, n, s := hostEndian, networkOrder, leftAligned
 	return []dataType{
 		{"", 0, n},
@@ -79,7 +80,7 @@ func dataTypes() []dataType {
 		{"day", 1, h},
 		{"cgroupsv2", 8, h},
 	}
-}
+})
 
 // setInfo is a set and how to read its keys.
 type setInfo struct {

@@ -36,7 +36,7 @@ func room(before, need int) int { return max(need, min(max(2*before, 16), block)
 
 func newShared() *shared {
 	return &shared{
-		headers: newLayouts(), matches: xtMatches(), targets: xtTargets(), bits: bitFields(), fields: map[nf.Field][]nf.Operand{}, ops: map[opKey]nf.Op{},
+		headers: headerLayouts(), matches: xtMatches(), targets: xtTargets(), bits: bitFields(), fields: map[nf.Field][]nf.Operand{}, ops: map[opKey]nf.Op{},
 		verdicts: map[nf.Verdict]nf.Op{}, stmts: map[nf.Stmt]nf.Op{}, names: map[string]string{}, loads: map[keyField]*load{}, payloads: map[payloadKey]*load{}, verdictOf: map[nf.Verdict]*nf.Verdict{},
 	}
 }

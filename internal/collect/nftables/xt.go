@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"sync"
 	"unsafe"
 
 	nf "github.com/ctaudit/ctaudit/internal/netfilter"
@@ -39,22 +40,22 @@ func (i *info) text(off, n int) string { return string(trimNUL(i.bytes(off, n)))
 type decoder func(i *info, rev uint32, fam nf.Family) (options string, ok bool)
 
 // matches and targets are the extensions that are understood, by name.
-func xtMatches() map[string]decoder {
+var xtMatches = sync.OnceValue(func() map[string]decoder {
 	return map[string]decoder{
 		"conntrack": matchConntrack, "state": matchState, "tcp": matchTCP, "udp": matchUDP, "multiport": matchMultiport, "mark": matchMark,
 		"connmark": matchMark, "addrtype": matchAddrtype, "iprange": matchIPRange, "comment": matchComment, "limit": matchLimit,
 		"pkttype": matchPkttype, "length": matchLength, "mac": matchMAC, "statistic": matchStatistic, "icmp": matchICMP, "icmp6": matchICMP6,
 		"physdev": matchPhysdev, "devgroup": matchDevgroup, "rpfilter": matchRpfilter, "helper": matchHelper, "ttl": matchTTL, "hl": matchTTL,
 	}
-}
+})
 
-func xtTargets() map[string]decoder {
+var xtTargets = sync.OnceValue(func() map[string]decoder {
 	return map[string]decoder{
 		"REJECT": targetReject, "MARK": targetMark, "CONNMARK": targetConnmark, "CT": targetCT, "NOTRACK": targetNone, "NFQUEUE": targetNfqueue,
 		"LOG": targetLog, "NFLOG": targetNflog, "MASQUERADE": targetNAT("--to-ports"), "SNAT": targetNAT("--to-source"),
 		"DNAT": targetNAT("--to-destination"), "REDIRECT": targetNAT("--to-ports"), "TCPMSS": targetTCPMSS, "CLASSIFY": targetClassify, "TRACE": targetNone,
 	}
-}
+})
 
 // compat: NFTA_MATCH_NAME 1, REV 2, INFO 3, and the same for targets (include/uapi/linux/netfilter/nf_tables_compat.h).
 func (w *walker) compat(kind string) bool {

@@ -24,10 +24,10 @@ func (r *reader) confFiles(kind string) (files []confFile, ok bool) {
 	ok = true
 	strongest := map[string]int{}
 	rank := map[string]int{}
-	for i, dir := range confDirs(kind) {
-		a := r.ev.Answer(glob(path.Join(dir, "*.conf")))
+	for i, need := range confNeeds()[kind] {
+		a := r.ev.Answer(need)
 		if why, hint := collect.Trouble(a); why != "" {
-			r.miss(dir, why, hint)
+			r.miss(path.Dir(needPath(need)), why, hint)
 			ok = false
 		}
 		for p, data := range a.Files {
@@ -81,8 +81,8 @@ func confLines(data []byte, yield func(number int, line string)) {
 		if len(line) > longLine {
 			return
 		}
-		if s := strings.Trim(string(line), blanks); s != "" && s[0] != '#' && s[0] != ';' {
-			yield(number, s)
+		if line = bytes.Trim(line, blanks); len(line) > 0 && line[0] != '#' && line[0] != ';' {
+			yield(number, string(line))
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 // /etc/modules-load.d/modules.conf that Debian has). Masked files load nothing and are left out.
 func (r *reader) modulesLoad(bootReader snapshot.Value[string]) snapshot.Value[[]snapshot.ModuleLoad] {
 	before := len(r.missing)
-	list := cmdlineModules(splitCmdline(r.ev.Answer(file(pathCmdline))))
+	list := cmdlineModules(r.args)
 	if why, hint := collect.Trouble(r.ev.Answer(file(pathCmdline))); why != "" {
 		return snapshot.Unreadable[[]snapshot.ModuleLoad](pathCmdline+": "+why, hint)
 	}
@@ -105,7 +105,7 @@ func (r *reader) moduleOptions() snapshot.Value[[]snapshot.ModuleOption] {
 		}
 	}
 	a := r.ev.Answer(file(pathCmdline))
-	for _, arg := range splitCmdline(a) {
+	for _, arg := range r.args {
 		name, option, _ := strings.Cut(arg, ".")
 		if sameModule(name) && option != "" {
 			list = append(list, snapshot.ModuleOption{Module: module, Option: printable(option), File: pathCmdline, Line: 1})
@@ -126,6 +126,9 @@ func (r *reader) moduleOptions() snapshot.Value[[]snapshot.ModuleOption] {
 func fileOptions(f confFile) []snapshot.ModuleOption {
 	var out []snapshot.ModuleOption
 	number := 1
+	if !bytes.Contains(f.data, []byte("options")) {
+		return nil
+	}
 	joined := bytes.ReplaceAll(f.data, []byte("\\\n"), []byte("\v")) // a vertical tab is a blank, and keeps count
 	for line := range bytes.Lines(joined) {
 		first := number

@@ -178,7 +178,7 @@ func (r *reader) cmdline() []string {
 		r.miss("kernel command line ("+pathCmdline+")", why, hint)
 		return nil
 	}
-	return splitCmdline(a)
+	return r.args
 }
 
 func splitCmdline(a *host.Answer) []string {

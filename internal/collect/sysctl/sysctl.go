@@ -38,10 +38,8 @@ var needs = sync.OnceValue(func() []host.Need {
 	for _, k := range liveKeys() {
 		needs = append(needs, k.need)
 	}
-	for _, d := range [...]string{"sysctl.d", "modules-load.d", "modprobe.d"} {
-		for _, dir := range confDirs(d) {
-			needs = append(needs, glob(path.Join(dir, "*.conf")))
-		}
+	for _, kind := range confKinds() {
+		needs = append(needs, confNeeds()[kind]...)
 	}
 	return slices.Clip(append(needs, mentionPaths()...))
 })
@@ -64,9 +62,23 @@ func confDirs(kind string) []string {
 	return dirs
 }
 
+func confKinds() []string { return []string{"sysctl.d", "modules-load.d", "modprobe.d"} }
+
+// confNeeds are the files of each kind, the strongest folder first.
+var confNeeds = sync.OnceValue(func() map[string][]host.Need {
+	out := map[string][]host.Need{}
+	for _, kind := range confKinds() {
+		for _, dir := range confDirs(kind) {
+			out[kind] = append(out[kind], glob(path.Join(dir, "*.conf")))
+		}
+	}
+	return out
+})
+
 // Collect fills doc.Sysctl.
 func (collector) Collect(ev *host.Evidence, doc *snapshot.Document) []snapshot.Missing {
 	r := reader{ev: ev}
+	r.args = splitCmdline(ev.Answer(file(pathCmdline)))
 	s := &doc.Sysctl
 	s.Live = r.live()
 	s.BootReader = r.bootReader()
@@ -81,6 +93,7 @@ func (collector) Collect(ev *host.Evidence, doc *snapshot.Document) []snapshot.M
 // reader gathers what is missing while it reads.
 type reader struct {
 	ev      *host.Evidence
+	args    []string // of the kernel's command line
 	missing []snapshot.Missing
 }
 

@@ -30,19 +30,21 @@ if (PATH=$PATH:/usr/local/bin:/usr/local/sbin; command -v ctaudit && printf %%s 
 // asked is what hosts with the same request share: the script, which differs in the nonce alone, and what to make of the answer.
 // Preparing either anew for each would cost a tenth of a connection.
 type asked struct {
+	needs []host.Need // as they were handed over; the next host's are the same ones, mostly
 	req   host.Request
 	plan  *probe.Plan
 	nonce string
 	text  []byte
+	rooms sync.Pool // *[]byte, for scripts that were sent
 }
 
 // asked prepares a request, or has done so for the host before.
 func (c *Client) asked(req host.Request) (*asked, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.last == nil || !sameRequest(c.last.req, req) {
+	if c.last == nil || !c.last.covers(req) {
 		kept := host.Request{Needs: slices.Clone(req.Needs), Sample: req.Sample}
-		a := &asked{req: kept, plan: probe.NewPlan(kept), nonce: newNonce()}
+		a := &asked{needs: req.Needs, req: kept, plan: probe.NewPlan(kept), nonce: newNonce()}
 		var err error
 		if a.text, err = c.compose(a.req, a.nonce); err != nil {
 			return nil, err
@@ -52,13 +54,26 @@ func (c *Client) asked(req host.Request) (*asked, error) {
 	return c.last, nil
 }
 
-// script is what to send.
-func (a *asked) script(nonce string) []byte {
-	return bytes.ReplaceAll(a.text, []byte(a.nonce), []byte(nonce))
+// script is what to send, behind what is in room.
+func (a *asked) script(room []byte, nonce string) []byte {
+	for rest := a.text; ; {
+		before, after, found := bytes.Cut(rest, []byte(a.nonce))
+		if room = append(room, before...); !found {
+			return room
+		}
+		room, rest = append(room, nonce...), after
+	}
 }
 
-func sameRequest(a, b host.Request) bool {
-	return a.Sample == b.Sample && slices.EqualFunc(a.Needs, b.Needs, func(a, b host.Need) bool {
+// covers reports whether it is the same request.
+func (a *asked) covers(req host.Request) bool {
+	if req.Sample != a.req.Sample || len(req.Needs) != len(a.needs) {
+		return false
+	}
+	if len(req.Needs) > 0 && &req.Needs[0] == &a.needs[0] {
+		return true
+	}
+	return slices.EqualFunc(a.req.Needs, req.Needs, func(a, b host.Need) bool {
 		return a.Kind == b.Kind && a.Limit == b.Limit && a.Sampled == b.Sampled && a.Only == b.Only && slices.Equal(a.Args, b.Args)
 	})
 }

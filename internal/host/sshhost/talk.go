@@ -32,7 +32,13 @@ type talk struct {
 
 // evidence sends the script and takes the answer, in whichever way the node gives it.
 func (k *talk) evidence(ctx context.Context, asked *asked) (*host.Evidence, error) {
-	out, err := k.begin(ctx, asked.script(k.nonce), k.client.opts.Reader != Push)
+	room, _ := asked.rooms.Get().(*[]byte)
+	if room == nil {
+		room = new([]byte)
+	}
+	*room = asked.script((*room)[:0], k.nonce)
+	out, err := k.begin(ctx, *room, k.client.opts.Reader != Push)
+	asked.rooms.Put(room)
 	if err != nil {
 		return nil, err
 	}
@@ -80,8 +86,8 @@ func (k *talk) begin(ctx context.Context, script []byte, end bool) (*bufio.Reade
 	if err == nil && end {
 		err = k.sh.in.Close()
 	}
-	_ = err // a shell that hangs up says more on its output
-	out := bufio.NewReaderSize(k.sh.out, 16<<10)
+	_ = err                          // a shell that hangs up says more on its output
+	out := bufio.NewReader(k.sh.out) // small: whoever reads the answer has a larger one
 	if err := k.greeting(out); err != nil {
 		return nil, k.noShell(ctx, err)
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"strings"
 
 	"github.com/ctaudit/ctaudit/internal/host/served"
 )
@@ -88,21 +87,31 @@ func (a *Answer) Canned(_ string, in io.Reader, out, errs io.Writer) uint32 {
 	return 0
 }
 
-var asked = regexp.MustCompile(`(?m)^nonce=([0-9a-f]{32}) `)
-
 // Greet reads a script to its end, says the first word as a shell does that runs it, and returns the script's nonce.
 func Greet(in io.Reader, out io.Writer) (nonce string, err error) {
 	script, err := io.ReadAll(in)
 	if err != nil {
 		return "", err
 	}
-	found := asked.FindSubmatch(script)
-	if found == nil {
+	if nonce = askedNonce(script); nonce == "" {
 		return "", errors.New("not the probe's script")
 	}
-	nonce = string(found[1])
-	if strings.Contains(string(script), "ctaudit-shell") {
+	if bytes.Contains(script, []byte("ctaudit-shell")) {
 		_, err = io.WriteString(out, "\nctaudit-shell "+nonce+"\n")
 	}
 	return nonce, err
+}
+
+// askedNonce is in the line that begins with it; empty: there is none.
+func askedNonce(script []byte) string {
+	const digits = 32
+	line, found := bytes.CutPrefix(script, []byte("nonce="))
+	if !found {
+		_, line, _ = bytes.Cut(script, []byte("\nnonce="))
+	}
+	nonce, _, _ := bytes.Cut(line[:min(len(line), digits+1)], []byte(" "))
+	if len(nonce) != digits || len(bytes.Trim(nonce, "0123456789abcdef")) > 0 {
+		return ""
+	}
+	return string(nonce)
 }

@@ -15,6 +15,7 @@ import (
 type Packed struct {
 	answer *Answer
 	pieces [][]byte // of the packed stream, each ending at a byte; between them stands the nonce
+	parts  [][]byte // of what is packed; between them stands the nonce as well
 }
 
 const (
@@ -27,7 +28,7 @@ const (
 // Pack packs the answer for many questions.
 func (a *Answer) Pack() *Packed {
 	for _, near := range []int{nearby, 0} {
-		p := &Packed{answer: a}
+		p := &Packed{answer: a, parts: bytes.Split(a.body, []byte(a.nonce))}
 		p.pack(near)
 		if p.right() {
 			return p
@@ -51,7 +52,7 @@ func (p *Packed) pack(near int) {
 		p.pieces = append(p.pieces, b.Bytes())
 		before, text = append(append(before, text...), stand...), nil
 	}
-	for i, part := range bytes.Split(p.answer.body, []byte(p.answer.nonce)) {
+	for i, part := range p.parts {
 		switch {
 		case i == 1 || i > 1 && len(text)+len(part) >= near:
 			put()
@@ -85,9 +86,15 @@ func (p *Packed) gzip(nonce string) []byte {
 	block = append(binary.LittleEndian.AppendUint16(block, ^uint16(len(nonce))), nonce...)
 	out := append([]byte(gzipHead), bytes.Join(p.pieces, block)...)
 	out = append(out, lastBlock...)
-	body := p.answer.Body(nonce)
-	out = binary.LittleEndian.AppendUint32(out, crc32.ChecksumIEEE(body))
-	return binary.LittleEndian.AppendUint32(out, uint32(len(body)))
+	sum, size := uint32(0), 0
+	for i, part := range p.parts {
+		if i > 0 {
+			sum, size = crc32.Update(sum, crc32.IEEETable, []byte(nonce)), size+len(nonce)
+		}
+		sum, size = crc32.Update(sum, crc32.IEEETable, part), size+len(part)
+	}
+	out = binary.LittleEndian.AppendUint32(out, sum)
+	return binary.LittleEndian.AppendUint32(out, uint32(size))
 }
 
 // Canned is a handler as [Answer.Canned] is. A script that comes as the command, in whatever form, is answered with the nonce of
