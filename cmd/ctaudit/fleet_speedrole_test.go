@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,8 +15,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-
-	"golang.org/x/crypto/ssh"
 
 	"github.com/ctaudit/ctaudit/fleet"
 	"github.com/ctaudit/ctaudit/internal/collect"
@@ -122,14 +119,14 @@ func speedBare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf := bareConfig(t)
+	bare := sshtest.NewBare(t, os.Getenv("SPEED_KEY"), os.Getenv("SPEED_PUBLIC"))
 	defer (&app{env: map[string]string{}}).fleetMemory()()
 	todo := make(chan string)
 	var all sync.WaitGroup
 	for range fleet.StartPerCore * 2 {
 		all.Go(func() {
 			for address := range todo {
-				if err := bareOne(conf, address, script); err != nil {
+				if err := bareOne(bare, address, script); err != nil {
 					t.Error(err)
 				}
 			}
@@ -142,39 +139,8 @@ func speedBare(t *testing.T) {
 	all.Wait()
 }
 
-func bareConfig(t *testing.T) *ssh.ClientConfig {
-	text, err := os.ReadFile(os.Getenv("SPEED_KEY"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := ssh.ParsePrivateKey(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(os.Getenv("SPEED_PUBLIC")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &ssh.ClientConfig{User: "root", Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: ssh.FixedHostKey(key), HostKeyAlgorithms: []string{key.Type()}}
-}
-
-func bareOne(conf *ssh.ClientConfig, address string, script []byte) error {
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		return err
-	}
-	inner, channels, requests, err := ssh.NewClientConn(conn, "", conf)
-	if err != nil {
-		return err
-	}
-	c := ssh.NewClient(inner, channels, requests)
-	defer c.Close()
-	session, err := c.NewSession()
-	if err != nil {
-		return err
-	}
-	session.Stdin = bytes.NewReader(script)
-	out, err := session.Output("sh -s")
+func bareOne(bare sshtest.Bare, address string, script []byte) error {
+	out, err := bare.Run(address, script)
 	if err == nil && !bytes.Contains(out, []byte("ctaudit-probe ")) {
 		err = fmt.Errorf("no answer: %.80q", out)
 	}

@@ -6,7 +6,6 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,40 +86,13 @@ func request() host.Request { return host.Request{Needs: collect.NeedsOf(registr
 // BenchmarkBare is the least that the library can do: key exchange, login, one command.
 func BenchmarkBare(b *testing.B) {
 	port, key, public := otherProcess(b)
-	text, err := os.ReadFile(key)
-	if err != nil {
-		b.Fatal(err)
-	}
-	signer, err := ssh.ParsePrivateKey(text)
-	if err != nil {
-		b.Fatal(err)
-	}
-	hostKey, _, _, _, err := ssh.ParseAuthorizedKey([]byte(public))
-	if err != nil {
-		b.Fatal(err)
-	}
-	conf := &ssh.ClientConfig{User: "root", Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: ssh.FixedHostKey(hostKey), HostKeyAlgorithms: []string{hostKey.Type()}}
-	// The script goes out and the answer comes in, as in a reading.
+	bare := sshtest.NewBare(b, key, public)
+	address := fmt.Sprintf("127.0.0.1:%d", port)
 	script := bytes.Repeat([]byte("# a script\n"), 2000)
 	hosts(b, func() error {
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			return err
-		}
-		inner, channels, requests, err := ssh.NewClientConn(conn, "", conf)
-		if err != nil {
-			return err
-		}
-		c := ssh.NewClient(inner, channels, requests)
-		defer c.Close()
-		session, err := c.NewSession()
-		if err != nil {
-			return err
-		}
-		session.Stdin = bytes.NewReader(script)
-		out, err := session.Output("sh -s")
-		if len(out) < len(canned()) {
-			return fmt.Errorf("%d bytes: %w", len(out), err)
+		out, err := bare.Run(address, script)
+		if err == nil && len(out) < len(canned()) {
+			err = fmt.Errorf("%d bytes", len(out))
 		}
 		return err
 	})
