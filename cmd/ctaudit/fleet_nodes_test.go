@@ -232,6 +232,11 @@ func TestFleetSaysWhatWasRead(t *testing.T) {
 			}
 		}
 	}
+	if !slices.ContainsFunc(hosts["pod"].Results, func(r report.Result) bool {
+		return r.Control == "CT-META-080" && r.Outcome == report.Unknown && r.Subject == "sysctl: the node around this container"
+	}) {
+		t.Errorf("the node around the container counts as read: %+v", hosts["pod"].Missing)
+	}
 	if _, here := exposed.node.scan(); here.Hosts[0].Scope != "" {
 		t.Errorf("the namespace that was asked for: %q", here.Hosts[0].Scope)
 	}

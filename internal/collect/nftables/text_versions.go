@@ -51,4 +51,3 @@ func (r *textReader) metainfo(dec *jsontext.Decoder) error {
 
 // lastKnown is the latest nft that was held against netlink.
 func lastKnown() []int { return []int{1, 1, 7} }
-

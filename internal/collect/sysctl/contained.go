@@ -25,6 +25,8 @@ func (r *reader) contained() snapshot.Value[string] {
 	case threads == "kthreadd" || slices.Contains(inits[:], first):
 		return snapshot.Absent[string]()
 	}
+	r.miss("the node around this container", "process 1 is "+first+", which is no init, and the kernel's threads are not to be seen",
+		"log in to the node itself; a pod that is meant to read its node needs hostPID and hostNetwork")
 	return snapshot.Known(first)
 }
 

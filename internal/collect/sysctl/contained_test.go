@@ -25,8 +25,12 @@ func TestContained(t *testing.T) {
 		"the second cannot be read": {text("sshd\n"), hidden, snapshot.Value[string]{}},
 	} {
 		ev := &host.Evidence{Answers: map[string]*host.Answer{file(pathInit).Key(): c.first, file(pathThreads).Key(): c.threads}}
-		if got := (&reader{ev: ev}).contained(); got != c.want {
+		r := &reader{ev: ev}
+		if got := r.contained(); got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+		if _, contained := c.want.Get(); (len(r.missing) == 1) != contained {
+			t.Errorf("%s: missing %+v", name, r.missing)
 		}
 	}
 	if got := (&reader{ev: &host.Evidence{}}).contained(); got != (snapshot.Value[string]{}) {

@@ -11,14 +11,14 @@ package control.meta["CT-META-080"]
 import data.lib.result
 
 # One result for each thing, however often it is listed.
-missing := {subject: here |
+missing[subject] contains m if {
 	some m in input.missing
 	subject := sprintf("%s: %s", [m.collector, m.what])
-	here := [x | some x in input.missing; sprintf("%s: %s", [x.collector, x.what]) == subject]
 }
 
 results contains result.pass("node", "Everything was read.", []) if count(missing) == 0
 
-results contains result.unknown(subject, sprintf("%s could not be read: %s.", [ms[0].what, concat("; ", {m.why | some m in ms})]), ms[0].hint) if {
+results contains result.unknown(subject, sprintf("%s could not be read: %s.", [first.what, concat("; ", {m.why | some m in ms})]), first.hint) if {
 	some subject, ms in missing
+	first := [m | some m in ms][0]
 }
