@@ -47,7 +47,8 @@ type Range struct {
 	CPU int
 }
 
-// Exchange sends the probes and says what came of each. Tuples must be distinct: answers are told apart by them.
+// Exchange sends the probes and says what came of each. Tuples must be distinct, also when one is turned
+// round: answers are told apart by them.
 //
 // A fence ends the exchange without waiting: an ARP question behind the last probe on each port. All frames are sent from
 // one CPU, so they pass the kernel's per-CPU backlog in order, and when the ARP answers are back every probe has had its
@@ -98,6 +99,9 @@ func (x *exchange) pinned(probes []Probe, run func() error) error {
 		key := tuple{p.Src, p.Dst}
 		if _, twice := x.index[key]; twice {
 			return fmt.Errorf("probe %s: tuple used twice", p.Segment)
+		}
+		if _, reversed := x.index[tuple{p.Dst, p.Src}]; reversed {
+			return fmt.Errorf("probe %s: tuple used in the other direction, too", p.Segment)
 		}
 		x.index[key] = i
 	}

@@ -6,9 +6,11 @@ import "github.com/ctaudit/ctaudit/internal/netfilter"
 type ctState uint8
 
 const (
-	ctInvalid   ctState = iota // nothing attached
-	ctUntracked                // notrack
-	ctTemplate                 // a template (xtables CT, nft ct zone set): reads as NEW until conntrack takes it off
+	ctInvalid       ctState = iota // nothing attached
+	ctHollow                       // of the RST that rejects an untracked packet: RELATED to no entry, which reads as INVALID
+	ctUntracked                    // notrack
+	ctTemplate                     // a template (xtables CT, nft ct zone set): reads as NEW until conntrack takes it off
+	ctTemplateReply                // of the RST that rejects a packet with a template: reads as RELATED until then
 	ctNew
 	ctEstablished
 	ctRelated
@@ -24,7 +26,7 @@ func (s ctState) bits() uint32 {
 		return netfilter.StateNew
 	case ctEstablished:
 		return netfilter.StateEstablished
-	case ctRelated:
+	case ctRelated, ctTemplateReply:
 		return netfilter.StateRelated
 	}
 	return netfilter.StateInvalid
@@ -32,6 +34,9 @@ func (s ctState) bits() uint32 {
 
 // entry reports whether there is something attached whose other keys can be read.
 func (s ctState) entry() bool { return s >= ctTemplate }
+
+// tracked reports whether what is attached is a connection's, and no template.
+func (s ctState) tracked() bool { return s > ctTemplateReply }
 
 // certainty is what kind of assumption a class rests on.
 type certainty uint8

@@ -40,7 +40,9 @@ const (
 	doVMap
 	doAssign
 	doNotrack
+	doNotrackXT
 	doTemplate
+	doTemplateXT
 	doSynproxyXT
 	doSynproxyNFT
 	doTproxyXT

@@ -122,9 +122,13 @@ func (e *Evaluator) walk(s *setup, order int) []leaf {
 	live := w.stages(s, s.stages, []*class{s.start})
 	rejected, wire := w.resets, w.wire
 	w.resets, w.wire = nil, nil
-	w.provoke(s, s.answerStages, w.finish(live, s), s.forwarded)
-	w.provoke(s, s.rejectStages, rejected, false)
-	w.provoke(s, s.rejectStages[len(s.rejectStages)-1:], wire, false)
+	from := byTCP
+	if s.forwarded {
+		from = byPeer
+	}
+	w.provoke(s, s.answerStages, w.finish(live, s), from)
+	w.provoke(s, s.rejectStages, rejected, byRule)
+	w.provoke(s, s.rejectStages[len(s.rejectStages)-1:], wire, byRule)
 	if e.spent() { // what became of the rest is not known
 		w.leaves = append(w.leaves, leaf{class: s.start, fate: fateDepends, depends: TooComplex})
 	}

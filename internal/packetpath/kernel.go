@@ -120,9 +120,13 @@ func (c *compiler) stmt(s netfilter.Stmt, r *crule) (cstep, bool) {
 		step.do, step.assign = doAssign, netfilter.Assign{Field: netfilter.Mark, From: "ct.mark"}
 	case harmless(name):
 		return step, false
-	case name == "notrack" || name == "ct" && strings.Contains(s.Args, "notrack"):
+	case s.Name == "notrack" && !xt:
 		step.do = doNotrack
-	case name == "ct" && xt || name == "ct" && strings.HasPrefix(s.Args, "zone"):
+	case name == "notrack" || name == "ct" && strings.Contains(s.Args, "notrack"):
+		step.do = doNotrackXT
+	case name == "ct" && xt:
+		step.do = doTemplateXT
+	case name == "ct" && strings.HasPrefix(s.Args, "zone"):
 		step.do = doTemplate
 	case name == "ct":
 		return step, false

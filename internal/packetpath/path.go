@@ -171,7 +171,7 @@ func (w *walker) runBase(b *baseChain, c *class, query ctState) {
 	w.view.table, w.view.tableOf = b.table.Family, b.table
 	id := ruleID{b.table, b.chain, nil}
 	if b.kind == baseNAT {
-		if c.ct.entry() && c.ct != ctTemplate {
+		if c.ct.tracked() {
 			// A nat chain is consulted for the first packet of a connection; what it translates is not modelled.
 			w.through(c, id, "depends", 0)
 			return
@@ -191,13 +191,13 @@ func (w *walker) runBase(b *baseChain, c *class, query ctState) {
 // conntrack takes templates off and gives the packet the state that the question says it gets.
 func (w *walker) conntrack(c *class, query ctState) {
 	d := *c
+	if w.view.reset && !d.ct.tracked() && d.ct != ctUntracked {
+		d.ct = ctInvalid
+	}
 	switch {
 	case w.view.reset && d.ct == ctInvalid && query == ctEstablished: // rejected in front of conntrack, which knows the connection
 		d.ct = ctEstablished
 	case w.view.reset:
-		if d.ct == ctTemplate {
-			d.ct = ctInvalid
-		}
 	case d.ct != ctUntracked:
 		d.ct = query
 	}

@@ -1,17 +1,28 @@
 package packetpath
 
-// provoke follows the RSTs that classes provoke through the given hooks; what comes out reaches the peer. remote: another
-// host sends them.
-func (w *walker) provoke(s *setup, stages []stage, classes []*class, remote bool) {
+// sender is who answers with a RST: the node's TCP, another host, or a REJECT rule.
+type sender uint8
+
+const (
+	byTCP sender = iota
+	byPeer
+	byRule
+)
+
+// provoke follows the RSTs that classes provoke through the given hooks; what comes out reaches the peer.
+func (w *walker) provoke(s *setup, stages []stage, classes []*class, by sender) {
 	if len(classes) == 0 {
 		return
 	}
-	w.view.reset, w.view.remote = true, remote
+	w.view.reset, w.view.remote = true, by == byPeer
 	live := make([]*class, len(classes))
 	for i, c := range classes {
 		d := *c
-		d.ct, d.written = attached(c), 0
-		if remote || !w.ev.node.FwmarkReflect[s.family] {
+		d.ct, d.written = ctInvalid, 0
+		if by == byRule {
+			d.ct = attached(c.ct)
+		}
+		if by == byPeer || !w.ev.node.FwmarkReflect[s.family] {
 			d.mark, d.markKnown = 0, ^uint32(0)
 		}
 		live[i] = &d
@@ -29,12 +40,17 @@ func (w *walker) provoke(s *setup, stages []stage, classes []*class, remote bool
 	w.view.reset, w.view.remote = false, false
 }
 
-// attached is what the RST of a REJECT rule has of the packet's entry: it is RELATED to it. The kernel's own RST and another
-// host's have nothing; of packets with an entry none is followed that far.
+// attached is what the RST of a REJECT rule has of the packet's entry: it is RELATED to it, also where there is none. The kernel's
+// own RST and another host's have nothing.
 // Source: net/ipv4/netfilter/nf_reject_ipv4.c, nf_send_reset(); net/netfilter/nf_conntrack_core.c, nf_conntrack_attach().
-func attached(c *class) ctState {
-	if c.ct.entry() && c.ct != ctTemplate {
+func attached(rejected ctState) ctState {
+	switch {
+	case rejected.tracked():
 		return ctRelated
+	case rejected == ctTemplate:
+		return ctTemplateReply
+	case rejected == ctUntracked:
+		return ctHollow
 	}
 	return ctInvalid
 }

@@ -225,11 +225,19 @@ func (r *ruleRun) effect(s *cstep, c *class, out []*class) []*class {
 	case doAssign:
 		d.write(&s.assign)
 	case doNotrack:
-		if !c.ct.entry() { // nft_ct.c, nft_notrack_eval(); xt_CT.c, notrack_tg(): something attached stays
+		if !c.ct.entry() { // nft_ct.c, nft_notrack_eval(): an entry stays
+			d.ct, d.notrack = ctUntracked, r.id()
+		}
+	case doNotrackXT:
+		if c.ct == ctInvalid { // xt_CT.c, notrack_tg(): whatever is attached stays
 			d.ct, d.notrack = ctUntracked, r.id()
 		}
 	case doTemplate:
-		if c.ct == ctInvalid {
+		if !c.ct.entry() { // nft_ct.c, nft_ct_set_zone_eval()
+			d.ct = ctTemplate
+		}
+	case doTemplateXT:
+		if c.ct == ctInvalid { // xt_CT.c, xt_ct_target()
 			d.ct = ctTemplate
 		}
 	case doRewrite: // addresses or flags

@@ -61,7 +61,8 @@ func invalidFlags() []uint8 {
 		lab.ACK|lab.ECE, lab.ACK|lab.CWR)
 }
 
-// Probes draws n segments with distinct tuples.
+// Probes draws n segments with tuples that are distinct in both directions: an ICMP error about the RST that answers one would
+// else be taken for one about the other.
 func (u Universe) Probes(r *rand.Rand, n int) []lab.Probe {
 	type key struct{ src, dst netip.AddrPort }
 	taken := map[key]bool{}
@@ -77,7 +78,7 @@ func (u Universe) Probes(r *rand.Rand, n int) []lab.Probe {
 			Dst:   netip.AddrPortFrom(dst, pick(r, u.Dports)),
 			Flags: pick(r, u.Flags), Seq: 1, Ack: 1000,
 		}}
-		if k := (key{p.Src, p.Dst}); !taken[k] {
+		if k := (key{p.Src, p.Dst}); !taken[k] && !taken[key{p.Dst, p.Src}] {
 			taken[k] = true
 			out = append(out, p)
 		}

@@ -115,11 +115,11 @@ func held(a *packetpath.Answer, g packetpath.Segment) []*packetpath.Outcome {
 	return out
 }
 
-// withoutBudget leaves out the outcome that stands for what was not followed to its end, where there is another: what was decided has
-// to be true all the same.
+// withoutBudget leaves out the outcome that stands for what was not followed to its end, where another is certain: what was decided
+// has to be true all the same. One that rests on assumptions is a part of what may become of the packet, and the rest was not followed.
 func withoutBudget(all []*packetpath.Outcome) []*packetpath.Outcome {
 	over := func(o *packetpath.Outcome) bool { return slices.Contains(o.Assuming, packetpath.TooComplex) }
-	if decided := slices.DeleteFunc(slices.Clone(all), over); len(decided) > 0 {
+	if decided := slices.DeleteFunc(slices.Clone(all), over); slices.ContainsFunc(decided, certain) {
 		return decided
 	}
 	return all
