@@ -300,6 +300,29 @@ func (t *Twin) carriers(ctx context.Context) error {
 }
 
 // address gives the links their addresses, without the routes that the kernel would add: the snapshot has those.
+// settle waits until the node takes what is sent to its IPv6 addresses: a work queue puts each into the local table some time
+// after it was added. One that it does not take is named.
+func (t *Twin) settle(ctx context.Context) error {
+	for deadline := time.Now().Add(5 * time.Second); ctx.Err() == nil; time.Sleep(2 * time.Millisecond) {
+		t.local = slices.DeleteFunc(t.local, t.isLocal)
+		switch {
+		case len(t.local) == 0:
+			return nil
+		case time.Now().After(deadline):
+			for _, a := range t.local {
+				t.gap(Gap{What: "address " + a.String(), Why: "the kernel does not make it its own", Families: []netfilter.Family{netfilter.IP6}})
+			}
+			return nil
+		}
+	}
+	return ctx.Err()
+}
+
+func (t *Twin) isLocal(a netip.Addr) bool {
+	routes, err := t.links.RouteGet(a.AsSlice())
+	return err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL
+}
+
 func (t *Twin) address(context.Context) error {
 	for _, a := range t.source.Addresses {
 		l := t.byIndex[a.Link]
@@ -340,5 +363,11 @@ func (t *Twin) addAddress(l *Link, a Address) error {
 			addr.Broadcast = b.AsSlice()
 		}
 	}
-	return t.links.AddrAdd(link, addr)
+	if err := t.links.AddrAdd(link, addr); err != nil {
+		return err
+	}
+	if p, err := netip.ParsePrefix(a.Prefix); err == nil && l.Up && p.Addr().Is6() {
+		t.local = append(t.local, p.Addr())
+	}
+	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netlink"
@@ -118,6 +119,7 @@ type Twin struct {
 	outside *netlink.Handle // of the world
 	socket  *socket
 	ways    map[string]*way // by the node's interface
+	local   []netip.Addr    // IPv6 addresses of links that are up
 	byIndex map[uint32]*Link
 }
 
@@ -137,7 +139,7 @@ func Build(ctx context.Context, n *Node) (*Twin, error) {
 	for i := range n.Links {
 		t.byIndex[n.Links[i].Index] = &n.Links[i]
 	}
-	for _, step := range []func(context.Context) error{t.open, t.addLinks, t.set, t.address, t.raise, t.route, t.load} {
+	for _, step := range []func(context.Context) error{t.open, t.addLinks, t.set, t.address, t.raise, t.settle, t.route, t.load} {
 		err := ctx.Err()
 		if err == nil {
 			err = step(ctx)
