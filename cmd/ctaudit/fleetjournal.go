@@ -137,7 +137,11 @@ func (a *app) resume(ff *fleetFlags, h journal.Header) (*journal.Journal, error)
 }
 
 func (a *app) sayDamage(j *journal.Journal) {
-	for _, d := range j.Damaged() {
+	for i, d := range j.Damaged() {
+		if i == warnings {
+			a.say("warning: journal %s: %s more are damaged, and are passed over", j.Path(), count(len(j.Damaged())-i, "line"))
+			break
+		}
 		a.say("warning: journal %s: %s: it is passed over", j.Path(), printable(d.String()))
 	}
 	if j.Cut() > 0 {
