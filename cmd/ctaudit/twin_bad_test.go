@@ -28,16 +28,7 @@ const shapes = "../../internal/facts/testdata/"
 
 func decodeShape(t *testing.T, name string) *snapshot.Document {
 	t.Helper()
-	f, err := os.Open(shapes + name + ".json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	doc, err := snapshot.Decode(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return doc
+	return readSnapshot(t, shapes+name+".json")
 }
 
 // save writes a snapshot for the command.

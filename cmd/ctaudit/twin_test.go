@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -173,16 +172,7 @@ func TestTwinOfSnapshots(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
 			t.Parallel()
-			f, err := os.Open(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer f.Close()
-			doc, err := snapshot.Decode(f)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r := confirm(t, doc)
+			r := confirm(t, readSnapshot(t, file))
 			text := twinText(&twin.Document{Nodes: []twin.Result{*r}})
 			for _, g := range r.NotBuilt {
 				if !g.Harmless {

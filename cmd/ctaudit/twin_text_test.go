@@ -2,7 +2,6 @@ package main
 
 import (
 	"flag"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -17,7 +16,6 @@ import (
 	"github.com/ctaudit/ctaudit/internal/host/hosttest"
 	"github.com/ctaudit/ctaudit/internal/lab/twin"
 	"github.com/ctaudit/ctaudit/internal/netfilter"
-	"github.com/ctaudit/ctaudit/internal/snapshot"
 )
 
 var shapesNft = flag.String("shapes.nft", "", "the nft that reads the recorded shapes (an absolute path; default: the one in PATH)")
@@ -71,16 +69,7 @@ func noneUnread(t *testing.T, table *netfilter.Table) {
 // readTwin rebuilds a snapshot's node and reads it over netlink and through a shell.
 func readTwin(t *testing.T, path string) (wire, text *netfilter.Ruleset) {
 	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	doc, err := snapshot.Decode(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	built, err := twin.Build(t.Context(), twinNode(doc))
+	built, err := twin.Build(t.Context(), twinNode(readSnapshot(t, path)))
 	if err != nil {
 		t.Fatal(err)
 	}
